@@ -1,0 +1,34 @@
+"""What serve hands to a service that it forks."""
+
+import socket
+from collections.abc import Callable
+
+
+class Context:
+    """The service's share of the installation; its working directory is the home.
+
+    sockets are listening, non-blocking and inherited, by name; they outlive a crash of the service. life_fd gives EOF when
+    serve has died: then the service ends at once. log writes one line (prefix and newline are added).
+    """
+
+    __slots__ = ("counters", "home", "life_fd", "log", "mode", "sockets", "worker")
+
+    def __init__(
+        self,
+        *,
+        home: str,
+        mode: str,
+        sockets: dict[str, socket.socket],
+        life_fd: int,
+        worker: int,
+        log: Callable[[str], None],
+        counters: memoryview | None = None,
+    ) -> None:
+        """`home` is absolute; `mode` is single or system; `counters` is memory shared by the workers of one service."""
+        self.home = home
+        self.mode = mode
+        self.sockets = sockets
+        self.life_fd = life_fd
+        self.worker = worker
+        self.log = log
+        self.counters = counters
