@@ -1,0 +1,175 @@
+"""Every file of control/, in one table: reader, checks, `quail config`, qmail-showctl and the manual all come from it.
+
+To add a control file, add its row here, read it through `quail.control.reader.Control`, and write the documents again
+(`python -m quail.control.document`); tests compare the three. Names and defaults of the first part are qmail's
+(qmail-control(5)); the second part is Quail's own.
+"""
+
+LINE, INTEGER, LIST, PAIRS, LISTEN, CDB = "line", "integer", "list", "pairs", "listen", "cdb"
+
+# When a changed file takes effect: services read theirs again on HUP, or only when `quail serve` starts again; a program
+# that runs for one message or connection reads its files each time.
+HUP, RESTART, EACH_RUN = "HUP", "restart", "each run"
+
+MIB = 1 << 20
+SEGMENT = 64 * MIB  # one file of the journal
+TOP = (1 << 31) - 1  # no wait is longer, and no count larger, than this
+TOP_BYTES = 1 << 62
+
+# What a line of control/listen may begin with, and which of them this version serves.
+SERVICES = ("smtp", "submission", "smtps", "pop3", "pop3s", "qmtp", "qmqp")
+SERVED = ("smtp",)
+
+# Programs of qmail that this version does not have. Their files are known, so that a site can bring its control/ along.
+NOT_YET = {
+    "qmail-inject": "mail is not yet injected by programs of this machine",
+    "qmail-remote": "remote delivery is not in this version",
+    "qmail-qmqpc": "handing mail to a QMQP server is not in this version",
+}
+
+
+class Entry:
+    """One control file.
+
+    default: bytes (line), int (integer), tuple of bytes (list, pairs, listen) or None. readers: services and programs.
+    me: a missing file means the content of control/me, and the default only if that is missing too. required: there must
+    be a value, else the reader stops. blank: an existing file may be empty. low, high: an integer outside of them is taken
+    as the nearest. effect: HUP, RESTART or EACH_RUN. own: a file that qmail does not know.
+    """
+
+    __slots__ = (
+        "blank", "choices", "default", "doc", "effect", "example", "high", "kind", "low", "me", "name", "own", "readers",
+        "required", "unit",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        name: str,
+        kind: str,
+        default: bytes | int | tuple[bytes, ...] | None,
+        readers: str,
+        *,
+        doc: str,
+        me: bool = False,
+        required: bool = False,
+        blank: bool = True,
+        low: int = 0,
+        high: int = TOP,
+        unit: str = "",
+        choices: tuple[bytes, ...] = (),
+        example: str = "mail.example.com",
+        effect: str = HUP,
+        own: bool = False,
+    ) -> None:
+        self.name, self.kind, self.default, self.readers, self.doc = name, kind, default, tuple(readers.split()), doc
+        self.me, self.required, self.blank = me, required, blank
+        self.low, self.high, self.unit, self.choices, self.example = low, high, unit, choices, example
+        self.effect, self.own = effect, own
+
+
+# A row has its facts on the first line and its sentence on the next.
+# fmt: off
+_QMAIL = (
+    Entry("me", LINE, None, "serve smtpd queue", required=True, blank=False,
+          doc="full name of this host; stands in for many other files that are missing"),
+    Entry("badmailfrom", LIST, (), "smtpd", example="@spam.example",
+          doc="senders whose mail is refused: whole addresses, or @host for everybody there"),
+    Entry("bouncefrom", LINE, b"MAILER-DAEMON", "queue", example="MAILER-DAEMON",
+          doc="local part of the address that bounces come from"),
+    Entry("bouncehost", LINE, b"bouncehost", "queue", me=True, blank=False,
+          doc="host part of the address that bounces come from"),
+    Entry("concurrencylocal", INTEGER, 10, "queue", high=1000,
+          doc="local deliveries at once; 0 holds them all"),
+    Entry("concurrencyremote", INTEGER, 20, "queue", high=10_000,
+          doc="remote deliveries at once; 0 holds them all"),
+    Entry("databytes", INTEGER, 0, "smtpd", high=TOP_BYTES, unit="bytes",
+          doc="largest message that is accepted, 0 for any size; DATABYTES set by a tcprules rule goes first"),
+    Entry("defaultdomain", LINE, b"defaultdomain", "qmail-inject", me=True, effect=EACH_RUN, example="example.com",
+          doc="added to a host name without a dot in the header of outgoing mail"),
+    Entry("defaulthost", LINE, b"defaulthost", "qmail-inject", me=True, effect=EACH_RUN,
+          doc="added to an address without a host in the header of outgoing mail"),
+    Entry("doublebouncehost", LINE, b"doublebouncehost", "queue", me=True, blank=False,
+          doc="host part of the address that double bounces go to"),
+    Entry("doublebounceto", LINE, b"postmaster", "queue", example="postmaster",
+          doc="local part of the address that double bounces go to; an empty file discards them"),
+    Entry("envnoathost", LINE, b"envnoathost", "queue", me=True, blank=False,
+          doc="host part given to a recipient that has none"),
+    Entry("helohost", LINE, None, "qmail-remote", me=True, required=True, blank=False, effect=EACH_RUN,
+          doc="name by which this host greets others"),
+    Entry("idhost", LINE, b"idhost", "qmail-inject", me=True, effect=EACH_RUN,
+          doc="host part of the Message-ID fields made here"),
+    Entry("localiphost", LINE, None, "smtpd", me=True, blank=False,
+          doc="replaces the address in a recipient like user@[192.0.2.1] where that is an address of this host"),
+    Entry("locals", LIST, (), "queue", me=True, required=True, example="example.com",
+          doc="domains that are delivered here, to the users of this host"),
+    Entry("morercpthosts", LIST, (), "qmail-newmrh", effect=EACH_RUN, example="example.org",
+          doc="further domains like those of rcpthosts; qmail-newmrh compiles them into morercpthosts.cdb"),
+    Entry("morercpthosts.cdb", CDB, None, "smtpd",
+          doc="morercpthosts as a constant database, for thousands of domains"),
+    Entry("percenthack", LIST, (), "queue", example="example.com",
+          doc="domains in which user%host@domain means user@host"),
+    Entry("plusdomain", LINE, b"plusdomain", "qmail-inject", me=True, effect=EACH_RUN, example="example.com",
+          doc="added to a host name that ends in a plus sign in the header of outgoing mail"),
+    Entry("qmqpservers", LIST, (), "qmail-qmqpc", effect=EACH_RUN, example="192.0.2.7",
+          doc="IP addresses of the QMQP servers that take this host's mail"),
+    Entry("queuelifetime", INTEGER, 604_800, "queue", unit="seconds",
+          doc="how long delivery of a message is tried before it is returned"),
+    Entry("rcpthosts", LIST, (), "smtpd", example="example.com",
+          doc="domains that mail from outside is accepted for; .domain means all below it; without the file, none"),
+    Entry("smtpgreeting", LINE, None, "smtpd", me=True, required=True, blank=False,
+          doc="how the SMTP server greets; must begin with the name of this host"),
+    Entry("smtproutes", PAIRS, (), "qmail-remote", effect=EACH_RUN, example="example.com:relay.example.com:26",
+          doc="lines host:relay or host:relay:port that go before the DNS"),
+    Entry("timeoutconnect", INTEGER, 60, "qmail-remote", low=1, unit="seconds", effect=EACH_RUN,
+          doc="longest wait for a remote host to take a connection"),
+    Entry("timeoutremote", INTEGER, 1200, "qmail-remote", low=1, unit="seconds", effect=EACH_RUN,
+          doc="longest wait for each answer of a remote host"),
+    Entry("timeoutsmtpd", INTEGER, 1200, "smtpd", low=1, unit="seconds",
+          doc="longest silence of an SMTP client"),
+    Entry("virtualdomains", PAIRS, (), "queue", example="example.org:jane",
+          doc="lines domain:prefix; mail for anybody@domain is delivered here to prefix-anybody"),
+)
+_OWN = (
+    Entry("concurrencyincoming", INTEGER, 10_000, "smtpd", low=1, high=1_000_000, own=True,
+          doc="SMTP connections at once, over all workers"),
+    Entry("concurrencyperdomain", INTEGER, 20, "queue", low=1, high=10_000, own=True,
+          doc="deliveries at once to one destination"),
+    Entry("defaultdelivery", LIST, (b"./Maildir/",), "lspawn", blank=False, example="./Maildir/", own=True,
+          doc="what happens to mail for a user without a .qmail file, as lines of dot-qmail(5)"),
+    Entry("listen", LISTEN, (), "serve", effect=RESTART, example="smtp 127.0.0.1:2525", own=True,
+          doc="lines SERVICE ADDRESS:PORT; a service without a line is not started; port 0 takes any free one"),
+    Entry("maxbadcommands", INTEGER, 10, "smtpd", low=1, own=True,
+          doc="unknown or malformed commands after which an SMTP client is sent away"),
+    # RFC 5321 s4.5.3.1.4 asks for 512 and extensions add to it; the longest address taken is 900 bytes.
+    Entry("maxcommandlength", INTEGER, 2048, "smtpd", low=512, high=65_536, unit="bytes", own=True,
+          doc="longest line of an SMTP command"),
+    Entry("maxconnectionsperip", INTEGER, 100, "smtpd", low=1, high=1_000_000, own=True,
+          doc="SMTP connections at once from one address"),
+    Entry("maxjunkcommands", INTEGER, 100, "smtpd", low=10, own=True,
+          doc="SMTP commands without an accepted message after which a client is sent away"),
+    # RFC 5321 s4.5.3.1.6 asks for 1000, but much real mail has whole paragraphs or data in one line, and qmail takes any;
+    # this stops only what no mail reader would survive.
+    Entry("maxlinelength", INTEGER, MIB, "smtpd", high=TOP_BYTES, unit="bytes", own=True,
+          doc="longest line of a message that is accepted, 0 for any length"),
+    # RFC 5321 s4.5.3.1.8 forbids less than 100.
+    Entry("maxrecipients", INTEGER, 1000, "smtpd", low=100, high=100_000, own=True,
+          doc="recipients of one message"),
+    # Marks of finished deliveries and bounces must still fit when new mail no longer does: never below two segments.
+    Entry("minfree", INTEGER, 4 * SEGMENT, "queue", low=2 * SEGMENT, high=TOP_BYTES, unit="bytes", own=True,
+          doc="space of the queue's file system that new mail leaves free"),
+    Entry("mode", LINE, b"system", "serve", blank=False, choices=(b"single", b"system"), effect=RESTART, example="single",
+          own=True, doc="single: all services run as the user that starts them; system: as qmail's accounts"),
+    Entry("rcptcheck", INTEGER, 1, "smtpd", high=1, own=True,
+          doc="1 refuses unknown local users while the client waits; 0 accepts them and bounces later"),
+    Entry("smtpdworkers", INTEGER, 2, "serve", low=1, high=64, effect=RESTART, own=True,
+          doc="processes that share the SMTP connections"),
+)
+# fmt: on
+
+TABLE: dict[str, Entry] = {row.name: row for row in _QMAIL + _OWN}
+
+
+def absent(entry: Entry) -> str | None:
+    """Why nothing in this version reads the file, or None if something does."""
+    reasons = [NOT_YET.get(reader) for reader in entry.readers]
+    return None if None in reasons else reasons[0]
