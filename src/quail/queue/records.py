@@ -65,18 +65,21 @@ def record(
     body_file_length: int | None = None,
     known_body_sum: int | None = None,
 ) -> list[bytes]:
-    """One record as buffers. `number` is the message's; `time` is in microseconds since 1970; with `body_file_length` the body
-    is a file of that many bytes. A copy passes the sum that its original had: a body that was damaged stays known as damaged.
+    """One record as buffers. `number` is the message's; `time` is in microseconds since 1970.
+
+    With `body_file_length` the body is a file of that many bytes, and known_body_sum its sum. A copy passes the sum that its
+    original had: a body that was damaged stays known as damaged.
     """
+    length = body_sum = 0
     if body_file_length is None:
-        length, flags, body_sum = 0, 0, 0
         for piece in body:
             length += len(piece)
             body_sum = crc32(piece, body_sum)
-        if known_body_sum is not None:
-            body_sum = known_body_sum
+        flags = 0
     else:
-        length, flags, body_sum, body = body_file_length, BODY_FILE, 0, ()
+        length, flags, body = body_file_length, BODY_FILE, ()
+    if known_body_sum is not None:
+        body_sum = known_body_sum
     head = _RECORD.pack(
         RECORD_MAGIC,
         secret[:_SHORT_SECRET],
