@@ -1,0 +1,130 @@
+"""A delivery worker: a process, forked by lspawn and never exec'd, that delivers for one user until lspawn hangs up.
+
+It takes all tasks that wait (up to a batch), delivers them together, and sends their reports. run() is the whole life of the
+process and does not return. It inherits nothing but its socket: descriptors are closed, 0 to 2 are /dev/null. Signals that
+reach the whole process group (Ctrl-C, a stop by the service manager) are ignored: lspawn decides when it ends.
+"""
+
+import fcntl
+import os
+import signal
+import socket
+import traceback
+from typing import NoReturn
+
+from quail.delivery.batch import Batches, Delivery
+from quail.delivery.message import Message
+from quail.net import descriptors
+from quail.net.frames import Splitter
+from quail.net.lspawn_protocol import DESCRIPTOR, LOG, MAX_TASK, decode_task, encode_report
+from quail.net.users_protocol import decode_owner
+from quail.queue.handover import Client
+
+BATCH = 64  # tasks
+CHUNK = 1 << 20  # bytes read at once
+MAX_LOG = 2000  # bytes of one log line
+
+_SOCKET = 3  # the one descriptor that a worker begins with, beside 0 to 2
+_IGNORED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGPIPE)
+
+
+def run(sock: socket.socket, default_delivery: bytes, queue_path: str) -> NoReturn:
+    """Serve the socket until its end, in a process just forked."""
+    status = 111
+    try:
+        connection = _shed(sock)
+        _serve(connection, default_delivery, queue_path)
+        status = 0
+    except Exception:
+        traceback.print_exc()  # of use only until 0 to 2 are the null device: after that batches report their own
+    finally:
+        os._exit(status)
+
+
+def _shed(sock: socket.socket) -> socket.socket:
+    """Keep nothing of lspawn but the socket. Python's own objects of the closed descriptors must stay alive: collecting
+    one would close whatever has its number by then; the caller never returns, so they do.
+    """
+    signal.set_wakeup_fd(-1)
+    for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
+        if callable(signal.getsignal(number)) or number in _IGNORED:
+            signal.signal(number, signal.SIG_IGN if number in _IGNORED else signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    os.umask(0o077)
+    # The socket may have any number, the null device too: move the socket out of the way, then both into place.
+    parked = fcntl.fcntl(sock.fileno(), fcntl.F_DUPFD_CLOEXEC, _SOCKET + 1)
+    null = os.open(os.devnull, os.O_RDWR)
+    for fd in (0, 1, 2):
+        os.dup2(null, fd)
+    os.dup2(parked, _SOCKET, inheritable=False)
+    os.closerange(_SOCKET + 1, os.sysconf("SC_OPEN_MAX"))
+    return socket.socket(fileno=_SOCKET)
+
+
+class _Tasks:
+    """What arrives on the socket, as deliveries."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._sock = sock
+        self._splitter = Splitter(MAX_TASK)
+        self._descriptors: list[int] = []
+        self._frames: list[bytes] = []
+
+    def take(self) -> list[bytes]:
+        """All tasks that are there, at least one, at most a batch; none at the end."""
+        if not self._frames:
+            self._read(0)
+        while 0 < len(self._frames) < BATCH and self._read(socket.MSG_DONTWAIT):
+            pass
+        taken, self._frames = self._frames[:BATCH], self._frames[BATCH:]
+        return taken
+
+    def _read(self, flags: int) -> bool:
+        """Read until a frame is complete, or once if told not to wait; whether anything came."""
+        while True:
+            try:
+                data, ancillary, _, _ = self._sock.recvmsg(CHUNK, descriptors.SPACE, descriptors.FLAGS | flags)
+            except BlockingIOError:
+                return False
+            if ancillary:
+                self._descriptors += descriptors.received(ancillary)
+            if not data:
+                return False
+            self._frames += self._splitter.feed(data)
+            if self._frames or flags:
+                return True
+
+    def delivery(self, frame: bytes) -> Delivery:
+        """The task of one frame; must be called for each in turn, since descriptors come in their order."""
+        owner_fields, job = decode_task(frame)
+        owner = decode_owner(owner_fields)
+        descriptor = self._descriptors.pop(0) if job.flags & DESCRIPTOR else -1
+        return Delivery(
+            job.tag,
+            os.fsdecode(owner.home),
+            owner.dash,
+            owner.ext,
+            job.sender,
+            job.recipient,
+            Message(job.body, descriptor),
+        )
+
+
+def _serve(sock: socket.socket, default_delivery: bytes, queue_path: str) -> None:
+    lines: list[bytes] = []
+
+    def log(text: str) -> None:
+        lines.append(encode_report(0, LOG, text.strip().encode(errors="backslashreplace")[-MAX_LOG:]))
+
+    queue = Client(queue_path)
+    batches = Batches(default_delivery, queue, log)
+    tasks = _Tasks(sock)
+    while frames := tasks.take():
+        deliveries = [tasks.delivery(frame) for frame in frames]
+        batches.deliver(deliveries)
+        reports = [encode_report(delivery.tag, delivery.letter, delivery.text) for delivery in deliveries]
+        sock.sendall(b"".join(lines + reports))
+        lines.clear()
+        for delivery in deliveries:
+            if delivery.message.descriptor >= 0:
+                os.close(delivery.message.descriptor)

@@ -1,0 +1,263 @@
+"""lspawn: gives local delivery jobs of the queue to workers that run as the recipient (qmail-lspawn(8); DESIGN.md, Processes).
+
+The queue connects and sends jobs; lspawn asks the users service whose they are (the queue can't choose), passes each to a
+worker of that user, and sends the reports back. It is a plain poll loop without threads, event loop or name service, because
+it forks. docs/formats/local-sockets.md has the frames.
+
+In a single home every worker runs as the uid that started serve.
+"""
+
+import os
+import signal
+import socket
+import time
+
+from quail.control.reader import Control
+from quail.delivery.pool import Pool, Task
+from quail.errors import PeerError, PermanentError, TemporaryError
+from quail.net.lspawn_protocol import (
+    DEFERRED,
+    DELIVERED,
+    DESCRIPTOR,
+    FAILED,
+    MAX_JOB,
+    decode_job,
+    encode_report,
+)
+from quail.net.pollloop import READ, FrameStream, Listener, Loop
+from quail.net.users_client import Answer, UsersClient
+from quail.net.users_protocol import KNOWN, UNKNOWN
+from quail.supervise.context import Context
+
+MAX_JOBS = 256  # of one connection, without a report
+MAX_BYTES = 16 << 20  # of those jobs, as they came
+STOP_WITHIN = 30.0  # seconds from TERM for what was taken
+REAP_WITHIN = 2.0  # seconds for workers to end after their last task
+
+NO_HOST = b"Sorry, address must include host name. (#5.1.3)\n"
+NO_MAILBOX = b"Sorry, no mailbox here by that name. (#5.1.1)\n"
+USERS_TROUBLE = b"Trouble reading users/cdb in qmail-lspawn.\n"
+
+
+def run(context: Context) -> None:
+    """Serve until TERM."""
+    if context.mode != "single":
+        raise PermanentError("this version delivers in single homes only (control/mode)")
+    Lspawn(context).serve()
+
+
+class _Origin:
+    """A connection of the queue, and how much of it is under way."""
+
+    __slots__ = ("jobs", "size", "stream")
+
+    stream: FrameStream
+
+    def __init__(self) -> None:
+        self.jobs = 0
+        self.size = 0
+
+    def full(self) -> bool:
+        return self.jobs >= MAX_JOBS or self.size >= MAX_BYTES
+
+
+class Lspawn:
+    """The service; serve() is its life."""
+
+    def __init__(self, context: Context) -> None:
+        """Reads control/defaultdelivery; TemporaryError if it is malformed or can't be read."""
+        self._context = context
+        self._log = context.log
+        self._clock = time.monotonic
+        self._loop = Loop()
+        self._default_delivery = _default_delivery()
+        self._users = UsersClient(self._loop, "run/users.sock", self._answered, self._clock)
+        self._pools: dict[int, Pool] = {}
+        self._origins: set[_Origin] = set()
+        self._asked: dict[bytes, list[Task]] = {}
+        self._listener = Listener(self._loop, context.sockets["lspawn.sock"], self._accept)
+        self._stop_at: float | None = None
+        self._loop.add(context.life_fd, READ, self._orphaned)
+        for number, callback in (
+            (signal.SIGTERM, self._terminate),
+            (signal.SIGHUP, self._reread),
+            (signal.SIGCHLD, self._reap),
+        ):
+            self._loop.on_signal(number, callback)
+
+    def serve(self) -> None:
+        """Until TERM, and then at most STOP_WITHIN for the jobs that were taken."""
+        while self._stop_at is None or (self._under_way() and self._clock() < self._stop_at):
+            self._loop.once(self._patience())
+            if self._users.waiting:
+                self._users.tick()
+            for pool in self._pools.values():
+                pool.tick()
+        self._end_workers()
+
+    def _patience(self) -> float | None:
+        if self._stop_at is not None or self._users.waiting:
+            return 0.1
+        return 1.0 if any(pool.children for pool in self._pools.values()) else None
+
+    def _under_way(self) -> bool:
+        return any(origin.jobs or origin.stream.unsent for origin in self._origins)
+
+    def _orphaned(self, _events: int) -> None:
+        raise SystemExit(111)  # serve is gone; workers end when they see their sockets closed
+
+    # Signals
+
+    def _terminate(self) -> None:
+        if self._stop_at is None:
+            self._stop_at = self._clock() + STOP_WITHIN
+            self._listener.stop()
+            for origin in self._origins:
+                origin.stream.pause(True)
+
+    def _reread(self) -> None:
+        try:
+            self._default_delivery = _default_delivery()
+        except TemporaryError as error:
+            self._log(f"{error}; the old value stays in use")
+            return
+        for pool in self._pools.values():
+            pool.renew(self._default_delivery)
+
+    def _reap(self) -> None:
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if not pid:
+                return
+            for pool in self._pools.values():
+                pool.children.discard(pid)
+            if status:
+                self._log(f"delivery worker {pid} ended with {_ending(status)}")
+
+    def _end_workers(self) -> None:
+        for pool in self._pools.values():
+            pool.close()
+        deadline = self._clock() + REAP_WITHIN
+        while any(pool.children for pool in self._pools.values()):
+            self._loop.once(0.05)
+            self._reap()
+            if self._clock() >= deadline:
+                deadline += REAP_WITHIN
+                for pid in [pid for pool in self._pools.values() for pid in pool.children]:
+                    self._log(f"delivery worker {pid} does not end: killed")
+                    os.kill(pid, signal.SIGKILL)  # not reaped yet, so the number is still its own
+
+    # The queue
+
+    def _accept(self, sock: socket.socket) -> None:
+        origin = _Origin()
+        origin.stream = FrameStream(
+            self._loop,
+            sock,
+            MAX_JOB,
+            lambda _, frames: self._take(origin, frames),
+            lambda _, reason: self._gone(origin, reason),
+        )
+        self._origins.add(origin)
+
+    def _gone(self, origin: _Origin, reason: str) -> None:
+        if reason:
+            self._log(f"connection of the queue ended: {reason}")
+        self._origins.discard(origin)
+        for local, tasks in self._asked.items():
+            for task in tasks:
+                if task.origin is origin:
+                    task.close()
+            self._asked[local] = [task for task in tasks if task.origin is not origin]
+        for pool in self._pools.values():
+            pool.forget(origin)
+        if self._stop_at is None:
+            self._listener.resume()
+
+    def _take(self, origin: _Origin, frames: list[bytes]) -> None:
+        stream = origin.stream
+        for frame in frames:
+            try:
+                job = decode_job(frame)
+                descriptor = -1
+                if job.flags & DESCRIPTOR:
+                    if not stream.descriptors:
+                        raise PeerError("delivery job without its descriptor")
+                    descriptor = stream.descriptors.popleft()
+            except PeerError as error:
+                stream.close()
+                self._gone(origin, str(error))
+                return
+            task = Task(origin, job, descriptor)
+            origin.jobs += 1
+            origin.size += len(frame)
+            self._judge(task)
+        if origin.full():
+            stream.pause(True)
+
+    def _judge(self, task: Task) -> None:
+        local, at, _ = task.job.recipient.rpartition(b"@")
+        if not at:
+            self._report(task, FAILED, NO_HOST)
+        elif not local:
+            self._report(task, DELIVERED, b"")  # `@host` is qmail's way to throw mail away
+        else:
+            answer = self._users.known(local)
+            if answer is not None:
+                self._assign(task, answer)
+            elif local in self._asked:
+                self._asked[local].append(task)
+            else:
+                self._asked[local] = [task]
+                self._users.ask(local)
+
+    def _answered(self, local: bytes, answer: Answer) -> None:
+        for task in self._asked.pop(local, []):
+            self._assign(task, answer)
+
+    def _assign(self, task: Task, answer: Answer) -> None:
+        if answer.letter == KNOWN:
+            task.owner = answer.payload
+            self._pool().give(task)
+        elif answer.letter == UNKNOWN:
+            self._report(task, FAILED, NO_MAILBOX)
+        else:
+            self._report(task, DEFERRED, USERS_TROUBLE + answer.payload + b"\n")
+
+    def _pool(self) -> Pool:
+        """The workers for the owner's uid; in a single home the only uid is our own."""
+        uid = os.getuid()
+        pool = self._pools.get(uid)
+        if pool is None:
+            pool = self._pools[uid] = Pool(
+                self._loop,
+                default_delivery=self._default_delivery,
+                queue_path="run/queue.sock",
+                on_report=self._report,
+                log=self._log,
+                clock=self._clock,
+            )
+        return pool
+
+    def _report(self, task: Task, letter: bytes, text: bytes) -> None:
+        task.close()
+        origin = task.origin
+        assert isinstance(origin, _Origin)
+        origin.jobs -= 1
+        origin.size -= len(task.job.rest) + 4
+        if origin in self._origins:
+            origin.stream.send(encode_report(task.job.tag, letter, text))
+            if self._stop_at is None and not origin.full():
+                origin.stream.pause(False)
+
+
+def _default_delivery() -> bytes:
+    return b"\n".join(Control().lines("defaultdelivery")) + b"\n"
+
+
+def _ending(status: int) -> str:
+    code = os.waitstatus_to_exitcode(status)
+    return f"signal {-code}" if code < 0 else f"exit code {code}"
