@@ -1,0 +1,31 @@
+"""The lab finds every hole that is planted in a toy store, and none in the store without them."""
+
+import pytest
+from lab import BrokenPromiseError, Lab
+from toystore import HOLES, ToySubject
+
+
+def sweep(lab, hole):
+    calls = lab.cuts(ToySubject(hole, 1), per_call=40, depth=1)
+    lab.failures(lambda: ToySubject(hole, 1), calls, per_call=3, lasting=(1, 3))
+    lab.recovery_failures(ToySubject(hole, 1), share=0.5)
+
+
+def test_nothing_is_found_in_a_store_without_holes(lab):
+    sweep(lab, "")
+    assert lab.states > 5000
+
+
+@pytest.mark.parametrize("hole", HOLES)
+def test_planted_hole_is_found(hole, lab):
+    with pytest.raises(BrokenPromiseError, match=f"seed {lab.seed}"):
+        sweep(lab, hole)
+
+
+def test_same_seed_same_way(lab):
+    texts = []
+    for _ in range(2):
+        with pytest.raises(BrokenPromiseError) as caught:
+            sweep(Lab(lab.seed), "no sync of the log")
+        texts.append(str(caught.value))
+    assert texts[0] == texts[1]
