@@ -1,0 +1,150 @@
+"""quail user: the mailboxes of a single home. In a system home they are the machine's accounts, and `adduser` makes them."""
+
+import json
+import os
+
+import click
+
+from quail.control.reader import Control
+from quail.errors import PermanentError, TemporaryError
+from quail.oserrors import words
+from quail.users import build, mailboxes
+
+DEFAULT_HOME = "/var/qmail"
+
+# For `quail init --single`, which makes the first mailbox and the aliases to it.
+add_user = mailboxes.add_user
+add_alias = mailboxes.add_alias
+ALIASES = mailboxes.ALIASES
+
+
+def _resolve(context: click.Context, _parameter: click.Parameter, value: str | None) -> str:
+    return value or context.find_object(str) or os.environ.get("QMAILHOME") or DEFAULT_HOME
+
+
+home_option = click.option(
+    "--home", metavar="DIR", callback=_resolve, help="The home; else $QMAILHOME, else /var/qmail."
+)
+
+
+@click.group("user")
+def user() -> None:
+    """Add, remove and list the mailboxes of a single home."""
+
+
+@user.command()
+@click.argument("name")
+@home_option
+def add(name: str, home: str) -> None:
+    """Make the mailbox NAME; mail for NAME and for NAME-anything comes to it from now on."""
+    uid, gid = _enter_as_owner(home)
+    kept = mailboxes.fit_name(name)
+    if kept != name:
+        click.echo(f"Names are kept in lower case: {kept}.", err=True)
+    is_new = add_user(home, kept, uid, gid)
+    maildir = os.path.join(os.path.abspath(home), "mail", kept, "Maildir")
+    click.echo(f"{kept} is a mailbox now: {maildir}" if is_new else f"{kept} was a mailbox already: {maildir}")
+
+
+@user.command()
+@click.argument("name")
+@click.option("--keep-mail/--delete-mail", default=True, help="What happens to the mail in it; it is kept by default.")
+@click.option("--yes", is_flag=True, help="Delete the mail without asking.")
+@home_option
+def remove(name: str, keep_mail: bool, yes: bool, home: str) -> None:
+    """Remove the mailbox NAME; mail for it is refused from now on."""
+    _enter_as_owner(home)
+    kept = mailboxes.fit_name(name)
+    maildir = os.path.join(os.path.abspath(home), "mail", kept, "Maildir")
+    if not keep_mail and not yes and os.path.isdir(maildir):
+        new, read = mailboxes.count_mail(maildir)
+        click.confirm(f"Delete {maildir} with {new} new and {read} read messages?", abort=True, err=True)
+    folder = mailboxes.remove_user(home, kept)
+    if keep_mail:
+        click.echo(f"{kept} is no mailbox any more; its mail stays in {folder}")
+    else:
+        mailboxes.delete_mail(folder)
+        click.echo(f"{kept} is no mailbox any more; {folder} is deleted")
+
+
+@user.command("list")
+@click.option("--json", "as_json", is_flag=True, help="One JSON list instead of a table.")
+@home_option
+def list_(as_json: bool, home: str) -> None:
+    """Show the mailboxes, how much mail is in them, and the other addresses."""
+    _must_be_single(home)
+    found = [_describe(row) for row in mailboxes.rows(home)]
+    if as_json:
+        click.echo(json.dumps(found, indent=2))
+    elif found:
+        _print_table(found)
+    else:
+        click.echo("There is no mailbox yet. To make one: quail user add NAME")
+
+
+@user.command()
+@home_option
+def rebuild(home: str) -> None:
+    """Make users/assign and users/cdb again after users/append was edited by hand."""
+    _enter_as_owner(home)
+    count = len(build.rebuild(home))
+    click.echo(f"users/assign and users/cdb have the {count} lines of users/append now")
+
+
+def _describe(row: mailboxes.Row) -> dict[str, object]:
+    """What the list shows of an address; these are the keys of --json, and stay."""
+    about: dict[str, object] = {"name": row.name, "uid": row.uid, "gid": row.gid}
+    if row.maildir is None:
+        return about | {"kind": "alias", "file": row.file, "forwards_to": row.targets()}
+    new, read = mailboxes.count_mail(row.maildir)
+    return about | {"kind": "mailbox", "maildir": row.maildir, "new": new, "read": read}
+
+
+def _print_table(found: list[dict[str, object]]) -> None:
+    from rich.console import Console  # noqa: PLC0415  slow to load, and only tables need it
+    from rich.table import Table  # noqa: PLC0415
+    from rich.text import Text  # noqa: PLC0415
+
+    table = Table(box=None, pad_edge=False)
+    table.add_column("Name", overflow="fold")
+    table.add_column("New", justify="right")
+    table.add_column("Read", justify="right")
+    table.add_column("Where it goes", overflow="fold")
+    for about in found:
+        targets = about.get("forwards_to")
+        where = (
+            f"to {', '.join(targets)}"
+            if isinstance(targets, list) and targets
+            else about.get("maildir", about.get("file"))
+        )
+        cells = (about["name"], about.get("new", ""), about.get("read", ""), where)
+        table.add_row(*(Text(str(cell).encode(errors="backslashreplace").decode()) for cell in cells))
+    Console(soft_wrap=not os.isatty(1)).print(table)
+
+
+def _must_be_single(home: str) -> None:
+    if not os.path.isdir(f"{home}/control"):
+        raise PermanentError(
+            f"{home} is no home of Quail: give one with --home, or make one with `quail init --single {home}`"
+        )
+    if Control(f"{home}/control").line("mode") != b"single":
+        raise PermanentError(
+            f"{home} is a system home, whose users are the accounts of this machine: use adduser and deluser"
+        )
+
+
+def _enter_as_owner(home: str) -> tuple[int, int]:
+    """Check that the home is ours to change, as root become its owner; returns the owner's uid and gid."""
+    _must_be_single(home)
+    os.umask(0o022)
+    try:
+        status = os.stat(home)
+        if os.geteuid() == 0 and status.st_uid != 0:  # root must not follow the links of somebody else's home
+            os.setgroups([])
+            os.setegid(status.st_gid)
+            os.seteuid(status.st_uid)
+    except OSError as error:
+        raise TemporaryError(f"unable to enter {home}: {words(error)}") from error
+    if os.geteuid() != status.st_uid:
+        raise PermanentError(f"{home} belongs to uid {status.st_uid}: call this as that user, or as root")
+    return status.st_uid, status.st_gid
