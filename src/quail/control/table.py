@@ -130,6 +130,8 @@ _QMAIL = (
           doc="lines domain:prefix; mail for anybody@domain is delivered here to prefix-anybody"),
 )
 _OWN = (
+    Entry("bouncemaxbytes", INTEGER, 102_400, "queue", high=TOP, unit="bytes", own=True,
+          doc="how much of the original message a bounce repeats"),
     Entry("concurrencyincoming", INTEGER, 10_000, "smtpd", low=1, high=1_000_000, own=True,
           doc="SMTP connections at once, over all workers"),
     Entry("concurrencyperdomain", INTEGER, 20, "queue", low=1, high=10_000, own=True,

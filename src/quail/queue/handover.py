@@ -14,7 +14,7 @@ END = b"\0\0\0\0"
 ABANDON = b"\xff\xff\xff\xff"
 ABANDON_LENGTH = 0xFFFFFFFF
 MAX_ADDRESS = 1002  # bytes; qmail-queue refuses longer ones with exit 11 (facts 4.1)
-MAX_ENVELOPE = 64 << 20  # bytes; some sixty thousand of the longest addresses
+MAX_ENVELOPE = 8 << 20  # bytes; some eight thousand of the longest addresses, hundreds of thousands of usual ones
 MAX_REPLY = 4096
 CHUNK = 65536
 

@@ -107,7 +107,7 @@ class Journal:
 
     def _close_large(self, body: LargeBody) -> None:
         if body.fd >= 0:
-            self.calls.close(body.fd)
+            self._close_quietly(body.fd)
             body.fd = -1
 
     # One batch at a time.
@@ -191,7 +191,7 @@ class Journal:
     def _leave_segment(self) -> None:
         """The current segment gets no more batches."""
         if self._fd >= 0:
-            self.calls.close(self._fd)
+            self._close_quietly(self._fd)
             self._fd = -1
 
     def _undo(self, plan: JournalPlan, fd: int, cause: OSError) -> None:
@@ -212,12 +212,23 @@ class Journal:
             except OSError:
                 pass
             else:
+                if plan.opens:
+                    self._drop_empty(plan.segment)
                 return
             finally:
-                self._close_failed(fd)
+                self._close_quietly(fd)
         self._end_in_new_segment(cause)
 
-    def _close_failed(self, fd: int) -> None:
+    def _drop_empty(self, segment: int) -> None:
+        """A new segment that was cut to nothing, durably: should its name come back after a crash, it says nothing."""
+        try:
+            self.calls.unlink(self.segments.path(segment))
+        except OSError:
+            return
+        self.ends.pop(segment, None)
+
+    def _close_quietly(self, fd: int) -> None:
+        """What mattered has been synced, or has failed already."""
         try:
             self.calls.close(fd)
         except OSError:
@@ -262,8 +273,11 @@ class Journal:
                     retry = state.retry(number)
                 state.accept(number, plan.segment, offset, size, retry)
                 if entry.large is not None:
+                    state.large.add(number)
                     self._close_large(entry.large)
             elif kind == records.FINISHED:
+                if number in state.large:
+                    self.remove_large(number)
                 state.finish(number)
             elif kind == records.DONE:
                 state.recipient_done(number, records.decode_number(entry.envelope))
@@ -325,6 +339,15 @@ class Journal:
         """The body's bytes, unchecked."""
         start = offset + records.RECORD_HEADER + header.envelope_length
         return self.segments.read(segment, start, header.inline_body)
+
+    def read_descriptor(self, fd: int, length: int) -> bytes:
+        """The first bytes of a large body."""
+        return self.calls.pread(fd, length, 0)
+
+    def close_descriptor(self, fd: int) -> None:
+        """Of a Stored; -1 is nothing."""
+        if fd >= 0:
+            self.calls.close(fd)
 
     def failures(self, number: int) -> Iterator[tuple[int, bytes]]:
         """Recipient numbers and reports of those that failed for good, in order of failure."""

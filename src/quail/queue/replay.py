@@ -192,6 +192,8 @@ class Replay:
             if number in state or (numbers and next(reversed(numbers)) != len(numbers) - 1):
                 state.restrict(number, numbers)
             state.accept(number, found.segment, found.offset, header.size, accepted.retry)
+            if header.flags & records.BODY_FILE:
+                state.large.add(number)
             if accepted.held:
                 state.held.add(number)
         elif kind == records.DONE:

@@ -87,7 +87,10 @@ class Segments:
         """Close the reader, if any."""
         fd = self._readers.pop(number, None)
         if fd is not None:
-            self._calls.close(fd)
+            try:
+                self._calls.close(fd)
+            except OSError:
+                pass  # it was only read
 
     def close(self) -> None:
         """Close all readers."""

@@ -40,6 +40,7 @@ class State:
         self.only: dict[int, frozenset[int]] = {}  # recipients that every copy has, where copies differ
         self.failures: dict[int, dict[int, int]] = {}
         self.held: set[int] = set()
+        self.large: set[int] = set()  # their body is a file of its own
 
     def __len__(self) -> int:
         """Number of live messages."""
@@ -139,6 +140,7 @@ class State:
         self.only.pop(number, None)
         self.failures.pop(number, None)
         self.held.discard(number)
+        self.large.discard(number)
         row = self._row(number)
         if row < 0:
             return
@@ -154,6 +156,7 @@ class State:
             for number in [number for number in table if number not in self]:
                 del table[number]
         self.held = {number for number in self.held if number in self}
+        self.large = {number for number in self.large if number in self}
 
     def _rebuild(self) -> None:
         keep = [row for row, place in enumerate(self._places) if place]

@@ -114,6 +114,12 @@ class Store(Protocol[PlanT]):
     def read(self, number: int, *, body: bool) -> Stored:
         """A live message; DamagedBodyError, KeyError when it is not live."""
 
+    def read_descriptor(self, fd: int, length: int) -> bytes:
+        """The first bytes of a large body, for somebody who needs no more of it."""
+
+    def close_descriptor(self, fd: int) -> None:
+        """Of a Stored; -1 is nothing."""
+
     def failures(self, number: int) -> Iterator[tuple[int, bytes]]:
         """Recipient numbers and reports of those that failed for good."""
 

@@ -1,7 +1,8 @@
 """What serve hands to a service that it forks."""
 
 import socket
-from collections.abc import Callable
+
+from quail.supervise.log import LineLog
 
 
 class Context:
@@ -21,7 +22,7 @@ class Context:
         sockets: dict[str, socket.socket],
         life_fd: int,
         worker: int,
-        log: Callable[[str], None],
+        log: LineLog,
         counters: memoryview | None = None,
     ) -> None:
         """`home` is absolute; `mode` is single or system; `counters` is memory shared by the workers of one service."""

@@ -1,0 +1,66 @@
+"""A message while something happens to it: its envelope taken apart, and its body while there is room to keep it."""
+
+import os
+
+from quail.queue.records import Accepted
+
+
+class Active:
+    """One live message in memory. `left` maps recipients that still need something to (channel, address); `in_flight` are those
+    on their way, `tried` those whose turn in this pass is over. `birth` is in seconds since 1970, `size` in bytes.
+    """
+
+    __slots__ = (
+        "accepted", "birth", "body", "failed", "fd", "in_flight", "left", "marks", "number", "removed", "size", "tried",
+        "waiting",
+    )  # fmt: skip
+
+    def __init__(
+        self, number: int, accepted: Accepted, birth: int, size: int, left: dict[int, tuple[str, bytes]]
+    ) -> None:
+        """Without its body."""
+        self.number = number
+        self.accepted = accepted
+        self.birth = birth
+        self.size = size
+        self.left = left
+        self.body: bytes | None = None
+        self.fd = -1
+        self.in_flight: set[int] = set()
+        self.tried: set[int] = set()
+        self.waiting = 0  # entries in queues of destinations that count on this object
+        self.failed = False  # some recipient failed for good: a bounce is due
+        self.marks = 0  # entries that are not settled yet
+        self.removed = False  # by an operator, while deliveries were on their way
+
+    def due(self, channel: str, destination: bytes) -> list[int]:
+        """Recipients whose turn it is at the destination."""
+        return [
+            number
+            for number, (where, address) in self.left.items()
+            if where == channel
+            and number not in self.in_flight
+            and number not in self.tried
+            and destination_of(channel, address) == destination
+        ]
+
+    def destinations(self, channel: str) -> dict[bytes, None]:
+        """Where the recipients of the channel are, each once, in their order."""
+        return {
+            destination_of(channel, address): None
+            for number, (where, address) in self.left.items()
+            if where == channel and number not in self.in_flight and number not in self.tried
+        }
+
+    def forget_body(self) -> None:
+        """Let go of the body; it can be read again."""
+        self.body = None
+        if self.fd >= 0:
+            os.close(self.fd)
+            self.fd = -1
+
+
+def destination_of(channel: str, address: bytes) -> bytes:
+    """Which addresses share a limit and a turn: the mailbox of a local one, the host of a remote one."""
+    local, _, host = address.rpartition(b"@")
+    return (host if channel == "remote" else local).lower()

@@ -1,0 +1,390 @@
+"""What qmail-send decides: which delivery starts, what a report means, when a message is tried again, bounced or finished.
+
+No I/O of its own: it speaks through a Store (reading), `submit` (entries for the next batch), `start` (a delivery begins) and
+`log`; the caller gives the time. Lines are those of qmail-log(5).
+"""
+
+import heapq
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from quail.errors import PeerError, TemporaryError
+from quail.message.logtext import safe
+from quail.message.routing import Routes
+from quail.message.verp import expand
+from quail.queue import records
+from quail.queue.active import Active
+from quail.queue.records import Accepted
+from quail.queue.schedule import LOCAL, REMOTE, Channel, next_try
+from quail.queue.store import DamagedBodyError, Entry, Store
+
+KEPT_BODIES = 32 << 20  # bytes of bodies that wait in memory for their first delivery
+TROUBLE_DELAY = 123  # seconds until a message that could not be read is tried again (facts 7.3)
+_TOO_LONG = b"I'm not going to try again; this message has been in the queue too long.\n"
+_CHANNELS = (LOCAL, REMOTE)
+
+
+class Rules:
+    """What the control files say, as read at start or at HUP. `lifetime` in seconds."""
+
+    __slots__ = ("lifetime", "routes")
+
+    def __init__(self, routes: Routes, lifetime: int) -> None:
+        """See the control table."""
+        self.routes = routes
+        self.lifetime = lifetime
+
+
+class Delivery:
+    """One recipient on its way. `sender` is already expanded (VERP)."""
+
+    __slots__ = ("channel", "destination", "message", "number", "recipient", "sender")
+
+    def __init__(self, number: int, message: Active, recipient: int, channel: str, destination: bytes) -> None:
+        """`number` counts from 1 in this process, `recipient` is its number in the message."""
+        self.number = number
+        self.message = message
+        self.recipient = recipient
+        self.channel = channel
+        self.destination = destination
+        self.sender = expand(message.accepted.sender, self.address)
+
+    @property
+    def address(self) -> bytes:
+        """The recipient as delivery sees it."""
+        return self.message.left[self.recipient][1]
+
+
+class Dispatcher:
+    """See the module. Every public method is called with the state settled and returns at once."""
+
+    def __init__(
+        self,
+        store: Store[Any],
+        rules: Rules,
+        limits: dict[str, tuple[int, int]],
+        *,
+        submit: Callable[[Entry], None],
+        start: Callable[[Delivery], bool],
+        bounce: Callable[[Active], None],
+        log: Callable[[str], None],
+        now: Callable[[], float],
+    ) -> None:
+        """`limits`: channel to (all, each destination). `start` says whether the delivery could be handed over; `bounce` is
+        called when all recipients are done and some failed, and later calls finish().
+        """
+        self.rules = rules
+        self.channels = {name: Channel(name, limit=limit, limit_each=each) for name, (limit, each) in limits.items()}
+        self.deliveries: dict[int, Delivery] = {}
+        self.exiting = False  # start nothing new
+        self.suspended = False  # marks can't be written just now
+        self._store = store
+        self._active: dict[int, Active] = {}
+        self._kept_bytes = 0
+        self._timers: list[int] = []  # (seconds << 44 | message << 1 | channel): one object each, in a heap
+        self._last_delivery = 0
+        self._submit = submit
+        self._start = start
+        self._bounce = bounce
+        self._log = log
+        self._now = now
+
+    # Messages come.
+
+    def admit(self, number: int, accepted: Accepted, time: int, size: int, body: bytes | None) -> None:
+        """A message has just been accepted; `time` in microseconds."""
+        self._log(f"new msg {number}")
+        self._log(f"info msg {number}: bytes {size} from <{safe(accepted.sender)}> qp {number} uid {accepted.uid}")
+        message = self._activate(number, accepted, time, size)
+        if body is not None and self._kept_bytes + len(body) <= KEPT_BODIES:
+            message.body = body
+            self._kept_bytes += len(body)
+        self._enqueue(message, _CHANNELS, fresh=True)
+        self._settle_if_done(message)
+
+    def resume(self, number: int) -> None:
+        """A message that was in the queue at start, or was released: into its queues or onto its timers."""
+        store = self._store
+        try:
+            stored = store.read(number, body=False)
+        except (OSError, TemporaryError, PeerError) as error:
+            self._log(f"alert: message {number} cannot be read, it is left alone: {error}")
+            return
+        message = self._make(number, stored.accepted, stored.time, stored.size)
+        now = int(self._now())
+        retry = dict(zip(_CHANNELS, store.state.retry(number), strict=True))
+        for channel in _CHANNELS:
+            if retry[channel] > now:
+                self._set_timer(number, channel, retry[channel])
+            else:
+                for destination in message.destinations(channel):
+                    self.channels[channel].add(destination, number, fresh=not retry[channel])
+        if not message.left:
+            self._active[number] = message
+            self._settle_if_done(message)
+
+    def _make(self, number: int, accepted: Accepted, time: int, size: int) -> Active:
+        left = {}
+        for recipient, address in self._store.state.left(number, accepted.recipients).items():
+            channel, rewritten = self.rules.routes.route(address)
+            left[recipient] = (channel.decode(), rewritten)
+        message = Active(number, accepted, time // 1_000_000, size, left)
+        message.failed = number in self._store.state.failures
+        return message
+
+    def _activate(self, number: int, accepted: Accepted, time: int, size: int) -> Active:
+        message = self._active[number] = self._make(number, accepted, time, size)
+        return message
+
+    def _enqueue(self, message: Active, channels: Iterable[str], *, fresh: bool) -> None:
+        for channel in channels:
+            for destination in message.destinations(channel):
+                self.channels[channel].add(destination, message.number, fresh=fresh)
+                message.waiting += 1
+
+    # Deliveries start.
+
+    def dispatch(self) -> None:
+        """Start what the limits allow."""
+        if self.exiting or self.suspended:
+            return
+        for channel in self.channels.values():
+            while (turn := channel.next()) is not None:
+                destination, number = turn
+                message = self._load(number)
+                if message is not None and not self._start_at(channel, destination, message):
+                    return
+
+    def _load(self, number: int) -> Active | None:
+        """The message, with its body; None when it is no longer wanted or can't be read."""
+        message = self._active.get(number)
+        if message is not None and message.waiting:
+            message.waiting -= 1
+        state = self._store.state
+        if number not in state:
+            return None
+        if number in state.held:
+            if message is not None:
+                self._forget_if_idle(message)
+            return None
+        try:
+            if message is None or (message.body is None and message.fd < 0):
+                stored = self._store.read(number, body=True)
+                if message is None:
+                    message = self._activate(number, stored.accepted, stored.time, stored.size)
+                message.body, message.fd = stored.body, stored.fd
+                self._kept_bytes += len(stored.body or b"")
+        except DamagedBodyError as error:
+            self._log(f"alert: {error}: the message is held; look at it with quail queue show {number}")
+            self._submit(Entry(records.HELD, number, int(self._now() * 1e6)))
+            return None
+        except (OSError, PeerError) as error:
+            self._log(f"warning: trouble reading message {number}: {error}; will try again later")
+            for channel in _CHANNELS:
+                self._set_timer(number, channel, int(self._now()) + TROUBLE_DELAY)
+            return None
+        return message
+
+    def _start_at(self, channel: Channel, destination: bytes, message: Active) -> bool:
+        due = message.due(channel.name, destination)
+        room = channel.room(destination)
+        if len(due) > room:
+            # The rest keeps its place: the destination is put back as soon as one of these has its report.
+            channel.add(destination, message.number, fresh=True, front=True)
+            message.waiting += 1
+        for recipient in due[:room]:
+            self._last_delivery += 1
+            delivery = Delivery(self._last_delivery, message, recipient, channel.name, destination)
+            channel.started(destination)
+            message.in_flight.add(recipient)
+            self.deliveries[delivery.number] = delivery
+            self._log(
+                f"starting delivery {delivery.number}: msg {message.number} to {channel.name} {safe(delivery.address)}"
+            )
+            self.log_status()
+            if not self._start(delivery):
+                self._take_back(delivery)
+                return False
+        self._forget_if_idle(message)
+        return True
+
+    def _take_back(self, delivery: Delivery) -> None:
+        """It could not be handed over: as if it had never begun."""
+        del self.deliveries[delivery.number]
+        message = delivery.message
+        message.in_flight.discard(delivery.recipient)
+        channel = self.channels[delivery.channel]
+        channel.ended(delivery.destination)
+        channel.add(delivery.destination, message.number, fresh=True, front=True)
+        message.waiting += 1
+        self._log(f"delivery {delivery.number}: deferral: {safe(b'no connection to the delivery service')}")
+        self.log_status()
+
+    # Reports come.
+
+    def report(self, number: int, letter: bytes, text: bytes) -> None:
+        """How delivery `number` went: K, Z or D, and why."""
+        delivery = self.deliveries.pop(number, None)
+        if delivery is None:
+            self._log("warning: internal error: delivery report out of range")
+            return
+        message, recipient = delivery.message, delivery.recipient
+        channel = self.channels[delivery.channel]
+        channel.ended(delivery.destination)
+        message.in_flight.discard(recipient)
+        now = self._now()
+        if letter == b"Z" and now > message.birth + self.rules.lifetime:
+            letter, text = b"D", text + _TOO_LONG
+        if letter == b"K":
+            self._log(f"delivery {number}: success: {safe(text)}")
+        elif letter == b"D":
+            self._log(f"delivery {number}: failure: {safe(text)}")
+        elif letter == b"Z":
+            self._log(f"delivery {number}: deferral: {safe(text)}")
+        else:
+            self._log(f"delivery {number}: report mangled, will defer")
+        self.log_status()
+        if letter in (b"K", b"D"):
+            self._recipient_done(message, recipient, None if letter == b"K" else text)
+        else:
+            message.tried.add(recipient)
+            self._defer(message, delivery.channel, now)
+        self._forget_if_idle(message)
+
+    def lost(self, channel: str) -> None:
+        """The delivery service of the channel went away: what was in flight is tried again, in its turn."""
+        for delivery in [d for d in self.deliveries.values() if d.channel == channel]:
+            self._take_back(delivery)
+
+    def _recipient_done(self, message: Active, recipient: int, failure: bytes | None) -> None:
+        del message.left[recipient]
+        time = int(self._now() * 1e6)
+        if message.removed:
+            self._settle_if_done(message)
+        elif failure is not None:
+            message.failed = True
+            message.marks += 1
+            envelope = records.encode_failure(recipient, failure)
+            self._submit(Entry(records.FAILED, message.number, time, envelope, source=message))
+        elif message.left or message.failed:
+            message.marks += 1
+            self._submit(Entry(records.DONE, message.number, time, b"%d" % recipient, source=message))
+        else:
+            self._finish(message)
+
+    def _defer(self, message: Active, channel: str, now: float) -> None:
+        """Set the channel's next try, once for all recipients of a pass."""
+        number = message.number
+        retry = dict(zip(_CHANNELS, self._store.state.retry(number), strict=True))
+        if retry[channel] > now or message.removed:
+            return
+        retry[channel] = next_try(channel, message.birth, int(now))
+        self._store.state.defer(number, retry[LOCAL], retry[REMOTE])
+        envelope = b"%d,%d" % (retry[LOCAL], retry[REMOTE])
+        self._submit(Entry(records.DEFERRED, number, int(now * 1e6), envelope))
+        self._set_timer(number, channel, retry[channel])
+
+    def marked(self, entry: Entry) -> None:
+        """A DONE or FAILED entry has been settled."""
+        if isinstance(entry.source, Active):
+            entry.source.marks -= 1
+            self._settle_if_done(entry.source)
+
+    def _settle_if_done(self, message: Active) -> None:
+        if message.left or message.in_flight or message.marks or message.number not in self._active:
+            return
+        if message.failed and not message.removed:
+            del self._active[message.number]
+            self._drop_body(message)
+            self._bounce(message)
+        else:
+            self._finish(message)
+
+    def finish(self, message: Active) -> None:
+        """The bounce, if any, is durable: nothing is left to do."""
+        self._finish(message)
+
+    def _finish(self, message: Active) -> None:
+        self._active.pop(message.number, None)
+        self._drop_body(message)
+        self._submit(Entry(records.FINISHED, message.number, int(self._now() * 1e6), source=message))
+
+    def finished(self, number: int) -> None:
+        """The FINISHED entry has been settled."""
+        self._log(f"end msg {number}")
+
+    def _drop_body(self, message: Active) -> None:
+        if message.body is not None:
+            self._kept_bytes -= len(message.body)
+        message.forget_body()
+
+    def _forget_if_idle(self, message: Active) -> None:
+        if message.in_flight or message.waiting or not message.left:
+            return
+        self._active.pop(message.number, None)
+        self._drop_body(message)
+
+    # Time passes, operators act.
+
+    def _set_timer(self, number: int, channel: str, when: int) -> None:
+        heapq.heappush(self._timers, when << 44 | number << 1 | (channel == REMOTE))
+
+    def next_timer(self) -> int | None:
+        """When tick() has something to do, in seconds since 1970."""
+        return self._timers[0] >> 44 if self._timers else None
+
+    def tick(self, *, everything: bool = False) -> None:
+        """Move what is due (or everything, at ALRM) from the timers to the queues."""
+        now = int(self._now())
+        while self._timers and (everything or self._timers[0] >> 44 <= now):
+            timer = heapq.heappop(self._timers)
+            self._due(timer >> 1 & (1 << 43) - 1, REMOTE if timer & 1 else LOCAL)
+
+    def _due(self, number: int, channel: str) -> None:
+        state = self._store.state
+        if number not in state or number in state.held:
+            return
+        retry = dict(zip(_CHANNELS, state.retry(number), strict=True)) | {channel: 0}
+        state.defer(number, retry[LOCAL], retry[REMOTE])
+        message = self._active.get(number)
+        if message is None:
+            try:
+                stored = self._store.read(number, body=False)
+            except (OSError, TemporaryError, PeerError) as error:
+                self._log(f"warning: trouble reading message {number}: {error}; will try again later")
+                self._set_timer(number, channel, int(self._now()) + TROUBLE_DELAY)
+                return
+            message = self._make(number, stored.accepted, stored.time, stored.size)
+            for destination in message.destinations(channel):
+                self.channels[channel].add(destination, number, fresh=False)
+            return
+        message.tried = {n for n in message.tried if n in message.left and message.left[n][0] != channel}
+        self._enqueue(message, (channel,), fresh=False)
+
+    def release(self, number: int) -> None:
+        """A RELEASED entry has been settled, or an operator wants it tried now: a new pass."""
+        if number not in self._store.state:
+            return
+        message = self._active.get(number)
+        if message is None:
+            self._store.state.defer(number, 0, 0)
+            self.resume(number)
+        else:
+            message.tried.clear()
+            self._enqueue(message, _CHANNELS, fresh=False)
+
+    def remove(self, number: int) -> None:
+        """An operator wants the message gone, without a bounce; deliveries on their way end first."""
+        message = self._active.get(number)
+        if message is None:
+            self._submit(Entry(records.FINISHED, number, int(self._now() * 1e6)))
+            return
+        message.removed = True
+        message.left = {n: where for n, where in message.left.items() if n in message.in_flight}
+        self._settle_if_done(message)
+
+    def log_status(self) -> None:
+        """How many deliveries are on their way."""
+        local, remote = self.channels[LOCAL], self.channels[REMOTE]
+        tail = " exitasap" if self.exiting else ""
+        self._log(f"status: local {local.running}/{local.limit} remote {remote.running}/{remote.limit}{tail}")

@@ -1,0 +1,111 @@
+"""queue/drop/: where injectors leave a message when the queue is down. Anyone may write there, so nothing in it is trusted.
+
+A file new.RANDOM holds an envelope frame and then the body, to its end (docs/formats/handover.md). It is opened without
+following links and without waiting, must be a regular file with one link, and belongs to the uid that owns it. It is copied
+into the journal first and unlinked after.
+"""
+
+import os
+import stat
+from collections.abc import Callable
+
+from quail.errors import PeerError
+from quail.queue.handover import MAX_ENVELOPE, Envelope, decode_envelope
+from quail.storage.calls import SystemCalls
+from quail.storage.durable import sync_directory
+
+EVERY = 60.0  # seconds
+QUOTA = 1000  # files of one uid taken in one scan
+_PREFIX = "new."
+_CHUNK = 1 << 16
+
+
+class Dropped:
+    """A message found in the drop. `fd` stands behind the envelope."""
+
+    __slots__ = ("envelope", "fd", "name", "uid")
+
+    def __init__(self, name: str, uid: int, envelope: Envelope, fd: int) -> None:
+        """The caller closes `fd`."""
+        self.name = name
+        self.uid = uid
+        self.envelope = envelope
+        self.fd = fd
+
+    def body(self) -> bytes:
+        """The next bytes of it; empty at the end."""
+        return os.read(self.fd, _CHUNK)
+
+
+class Drop:
+    """The folder. `taken` are the names whose message waits for the disk."""
+
+    def __init__(self, calls: SystemCalls, directory: str, log: Callable[[str], None]) -> None:
+        """`directory` exists."""
+        self._calls = calls
+        self._directory = directory
+        self._log = log
+        self._bad: set[str] = set()
+        self.taken: set[str] = set()
+
+    def scan(self) -> list[str]:
+        """Names that may hold a message; oldest name order is not known, so by name."""
+        try:
+            names = self._calls.listdir(self._directory)
+        except OSError as error:
+            self._log(f"warning: unable to read {self._directory}: {error}; will try again later")
+            return []
+        found = sorted(name for name in names if name.startswith(_PREFIX))
+        self._bad.intersection_update(found)
+        return [name for name in found if name not in self.taken and name not in self._bad]
+
+    def open(self, name: str) -> Dropped | None:
+        """The message, or None when the file is none; that is logged once."""
+        path = f"{self._directory}/{name}"
+        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
+        try:
+            fd = self._calls.open(path, flags)
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            self.refuse(name, str(error))
+            return None
+        try:
+            status = self._calls.fstat(fd)
+            if not stat.S_ISREG(status.st_mode) or status.st_nlink != 1:
+                raise PeerError("not a regular file with one link")
+            envelope = decode_envelope(_exactly(fd, int.from_bytes(_exactly(fd, 4), "big")))
+        except (OSError, PeerError) as error:
+            self._calls.close(fd)
+            self.refuse(name, str(error))
+            return None
+        return Dropped(name, status.st_uid, envelope, fd)
+
+    def refuse(self, name: str, reason: str) -> None:
+        self._bad.add(name)
+        self._log(
+            f"warning: {self._directory}/{name} is not a message ({reason}): left alone; look at it and remove it"
+        )
+
+    def remove(self, name: str) -> None:
+        """Its message is in the journal."""
+        self.taken.discard(name)
+        try:
+            self._calls.unlink(f"{self._directory}/{name}")
+            sync_directory(self._calls, self._directory)
+        except FileNotFoundError:
+            pass
+        except OSError as error:
+            self.refuse(name, f"queued, but it can't be removed: {error}")
+
+
+def _exactly(fd: int, size: int) -> bytes:
+    if size > MAX_ENVELOPE:
+        raise PeerError(f"envelope of {size} bytes")
+    data = b""
+    while len(data) < size:
+        piece = os.read(fd, size - len(data))
+        if not piece:
+            raise PeerError("ends in the envelope")
+        data += piece
+    return data

@@ -1,0 +1,378 @@
+"""The queue service: wires intake, journal, dispatcher and the link to lspawn into one event loop."""
+
+import asyncio
+import os
+import signal
+import sys
+import time
+from typing import Any
+
+import uvloop
+
+from quail.control.reader import Control
+from quail.errors import QuailError
+from quail.message import received
+from quail.message.routing import Routes
+from quail.queue import bounces, records
+from quail.queue.active import Active
+from quail.queue.dispatch import Dispatcher, Rules
+from quail.queue.journal import COPY, INLINE_BODY, Journal
+from quail.queue.records import Accepted
+from quail.queue.recovery import Opened, open_journal
+from quail.queue.schedule import LOCAL, REMOTE
+from quail.queue.store import Entry
+from quail.services.queue.drop import EVERY, Drop, Dropped
+from quail.services.queue.intake import Incoming, Intake, own_uids
+from quail.services.queue.link import Link
+from quail.services.queue.operator import Operator
+from quail.services.queue.writer import Writer
+from quail.storage.calls import REAL
+from quail.supervise.context import Context
+
+GRACE = 30.0  # seconds that deliveries get at TERM
+BOUNCE_AGAIN = 123.0  # seconds until a bounce that could not be queued is tried again (facts 7.7)
+_TICK = 1.0
+_SWEEP = 30.0
+# The main thread must not keep the journal's thread waiting for the interpreter when a sync has ended.
+_SWITCH_INTERVAL = 0.0005
+
+
+class BounceEntry:
+    """A bounce on its way into the journal, and the message that it tells of."""
+
+    __slots__ = ("accepted", "body", "message", "number")
+
+    def __init__(self, message: Active, number: int, accepted: Accepted, body: bytes) -> None:
+        """`body` with its Received field."""
+        self.message = message
+        self.number = number
+        self.accepted = accepted
+        self.body = body
+
+
+class DropClient:
+    """Stands where a connection would for a message from queue/drop/."""
+
+    pid = 0
+
+    def __init__(self, drop: Drop, dropped: Dropped) -> None:
+        """Its uid is the file's owner."""
+        self.uid = dropped.uid
+        self._drop = drop
+        self._name = dropped.name
+
+    def reply(self, payload: bytes) -> None:
+        """Queued: the file goes; refused for good: it stays, and is named once; else it is tried at the next scan."""
+        if payload[:1] == b"K":
+            self._drop.remove(self._name)
+        elif payload[:1] == b"D":
+            self._drop.refuse(self._name, payload[1:].decode("ascii", "replace"))
+        else:
+            self._drop.taken.discard(self._name)
+
+
+class QueueService:
+    """One life of the service."""
+
+    def __init__(self, context: Context, opened: Opened, loop: asyncio.AbstractEventLoop) -> None:
+        """Control files are read here: ConfigError, TemporaryError."""
+        self._context = context
+        self._opened = opened
+        self._loop = loop
+        self._lines: list[str] = []
+        self._control = Control()
+        self._stopping_since: float | None = None
+        self._servers: list[asyncio.AbstractServer] = []
+        self.store: Journal = opened.journal
+        rules, self._teller, limits, minfree, self._copy = self._read_control()
+        self.writer = Writer(
+            loop,
+            self.store,
+            minfree=minfree,
+            settled=self._settled,
+            refused=self._refused,
+            stopped=self._stop_at_once,
+            log=self.log,
+        )
+        self._link = Link(
+            loop,
+            "run/lspawn.sock",
+            report=self._report,
+            lost=lambda: self.dispatcher.lost(LOCAL),
+            ready=self._dispatch,
+            log=self.log,
+        )
+        self.dispatcher = Dispatcher(
+            self.store,
+            rules,
+            limits,
+            submit=self.writer.submit,
+            start=self._link.start,
+            bounce=self._bounce,
+            log=self.log,
+            now=self.now,
+        )
+        self._intake = Intake(
+            self.store,
+            self.writer,
+            now=self.now,
+            log=self.log,
+            service_uids=own_uids(),
+            invoked_by=received.by_uid,
+        )
+        self._drop = Drop(REAL, "queue/drop", self.log)
+
+    now = staticmethod(time.time)
+
+    def log(self, text: str) -> None:
+        """One line; lines of one turn of the loop are written together."""
+        if not self._lines:
+            self._loop.call_soon(self._flush_log)
+        self._lines.append(text)
+
+    def _flush_log(self) -> None:
+        lines, self._lines = self._lines, []
+        self._context.log.lines(lines)
+
+    def _read_control(self) -> tuple[Rules, bounces.Teller, dict[str, tuple[int, int]], int, int]:
+        control = self._control
+        routes = Routes(
+            control.lines("locals"),
+            control.pairs("virtualdomains"),
+            control.lines("percenthack"),
+            control.required("envnoathost"),
+        )
+        to = control.required("doublebounceto")
+        teller = bounces.Teller(
+            control.required("bouncefrom"),
+            control.required("bouncehost"),
+            to + b"@" + control.required("doublebouncehost") if to else b"",
+        )
+        each = control.integer("concurrencyperdomain")
+        limits = {
+            LOCAL: (control.integer("concurrencylocal"), each),
+            REMOTE: (control.integer("concurrencyremote"), each),
+        }
+        rules = Rules(routes, control.integer("queuelifetime"))
+        return rules, teller, limits, control.integer("minfree"), control.integer("bouncemaxbytes")
+
+    async def start(self) -> None:
+        """Listen, and take up what was in the queue."""
+        context, loop = self._context, self._loop
+        loop.add_signal_handler(signal.SIGTERM, self._terminate)
+        loop.add_signal_handler(signal.SIGHUP, self._reread)
+        loop.add_signal_handler(signal.SIGALRM, self._alarm)
+        loop.add_reader(context.life_fd, self._orphaned)
+        for report in self._opened.reports:
+            self.log(report)
+        self.dispatcher.log_status()
+        for number in list(self.store.state):
+            self.dispatcher.resume(number)
+        self._link.connect()
+        self._servers = [
+            await loop.create_unix_server(self._intake.connection, sock=context.sockets["queue.sock"]),
+            await loop.create_unix_server(lambda: Operator(self), sock=context.sockets["control.sock"]),
+        ]
+        self._tick()
+        self._sweep()
+        self._scan_drop()
+
+    # What the writer says.
+
+    def _settled(self, entries: list[Entry]) -> None:
+        dispatcher = self.dispatcher
+        for entry in entries:
+            source, kind = entry.source, entry.kind
+            if source is COPY:
+                continue
+            if kind == records.ACCEPTED:
+                self._accepted(entry)
+            elif kind in (records.DONE, records.FAILED):
+                dispatcher.marked(entry)
+            elif kind == records.FINISHED:
+                dispatcher.finished(entry.number)
+            elif kind == records.RELEASED:
+                dispatcher.release(entry.number)
+        dispatcher.suspended = False
+        dispatcher.dispatch()
+
+    def _accepted(self, entry: Entry) -> None:
+        source = entry.source
+        size = entry.large.length if entry.large is not None else sum(map(len, entry.body))
+        body = b"".join(entry.body) if entry.large is None else None
+        if isinstance(source, Incoming):
+            self._intake.settled(source)
+            self.dispatcher.admit(entry.number, source.accepted, entry.time, size, body)
+        elif isinstance(source, BounceEntry):
+            self.log(f"bounce msg {source.message.number} qp {source.number}")
+            self.dispatcher.admit(entry.number, source.accepted, entry.time, size, body)
+            self.dispatcher.finish(source.message)
+
+    def _refused(self, entries: list[Entry]) -> None:
+        self.dispatcher.suspended = True
+        for entry in entries:
+            if isinstance(entry.source, Incoming):
+                self._intake.refused(entry.source)
+            elif isinstance(entry.source, BounceEntry):
+                if entry.large is not None:
+                    self.store.discard_large(entry.large)
+                self._bounce_later(entry.source.message)
+
+    def _dispatch(self) -> None:
+        self.dispatcher.dispatch()
+
+    def _report(self, number: int, letter: bytes, text: bytes) -> None:
+        self.dispatcher.report(number, letter, text)
+
+    # Bounces.
+
+    def _bounce(self, message: Active) -> None:
+        try:
+            self._queue_bounce(message)
+        except (OSError, QuailError) as error:
+            self.log(f"warning: trouble injecting bounce message, will try later: msg {message.number}: {error}")
+            self._bounce_later(message)
+
+    def _bounce_later(self, message: Active) -> None:
+        self._loop.call_later(BOUNCE_AGAIN, self._bounce, message)
+
+    def _queue_bounce(self, message: Active) -> None:
+        if message.number not in self.store.state:
+            return  # an operator has removed it meanwhile
+        now = self.now()
+        routes = self.dispatcher.rules.routes
+        bounce = bounces.compose(self.store, self._teller, routes, message.number, now, copy=self._copy)
+        if bounce is None:
+            self.log(f"triple bounce: discarding bounce/{message.number}")
+            self.dispatcher.finish(message)
+            return
+        number = self.store.new_number()
+        accepted = Accepted(bounce.sender, {0: bounce.recipient}, uid=os.geteuid(), pid=os.getpid())
+        body = received.from_queue(number, received.FOR_BOUNCE, now) + bounce.body
+        source = BounceEntry(message, number, accepted, body)
+        large = None
+        if len(body) > INLINE_BODY:
+            large = self.store.new_large_body(number)
+            self.store.large_write(large, body)
+        inline = () if large is not None else (body,)
+        entry = Entry(records.ACCEPTED, number, int(now * 1e6), accepted.encode(), inline, large, source=source)
+        self.writer.submit(entry)
+
+    # Time and signals.
+
+    def _tick(self) -> None:
+        self.dispatcher.tick()
+        self.dispatcher.dispatch()
+        if self._stopping_since is not None:
+            self._try_to_end()
+        self._loop.call_later(_TICK, self._tick)
+
+    def _sweep(self) -> None:
+        self._intake.sweep(self._loop.time())
+        self._loop.call_later(_SWEEP, self._sweep)
+
+    def _scan_drop(self) -> None:
+        if self._stopping_since is None:
+            for name in self._drop.scan():
+                self._take_dropped(name)
+            self._loop.call_later(EVERY, self._scan_drop)
+
+    def _take_dropped(self, name: str) -> None:
+        dropped = self._drop.open(name)
+        if dropped is None:
+            return
+        try:
+            incoming = self._intake.begin(DropClient(self._drop, dropped), dropped.envelope)
+            try:
+                while data := dropped.body():
+                    self._intake.add(incoming, data)
+            except OSError as error:
+                self._intake.abandon(incoming)
+                self._drop.refuse(name, str(error))
+                return
+            self._drop.taken.add(name)
+            self._intake.end(incoming)
+        finally:
+            os.close(dropped.fd)
+
+    def _alarm(self) -> None:
+        self._take_all_now()
+
+    def _take_all_now(self) -> None:
+        self.dispatcher.tick(everything=True)
+        self.dispatcher.dispatch()
+
+    def _reread(self) -> None:
+        try:
+            rules, teller, limits, minfree, copy = self._read_control()
+        except QuailError as error:
+            self.log(f"alert: unable to reread controls: {error}; going on with what they said before")
+            return
+        self.dispatcher.rules, self._teller, self.writer.minfree, self._copy = rules, teller, minfree, copy
+        for name, (limit, each) in limits.items():
+            self.dispatcher.channels[name].limit = limit
+            self.dispatcher.channels[name].limit_each = each
+        self.dispatcher.dispatch()
+
+    def _terminate(self) -> None:
+        if self._stopping_since is None:
+            self._stopping_since = self._loop.time()
+            self.dispatcher.exiting = True
+            self._intake.stopping = True
+            for server in self._servers:
+                server.close()
+            self.dispatcher.log_status()
+            self._try_to_end()
+
+    def _try_to_end(self) -> None:
+        assert self._stopping_since is not None
+        waited = self._loop.time() - self._stopping_since
+        finished = not self.dispatcher.deliveries and self.writer.idle
+        if finished or waited >= GRACE:
+            self.log("status: exiting")
+            self._flush_log()
+            self._loop.stop()
+
+    def _orphaned(self) -> None:
+        self._stop_at_once("serve is gone")
+
+    def _stop_at_once(self, reason: str) -> None:
+        self._lines.append(f"alert: {reason}")
+        self._flush_log()
+        os._exit(111)
+
+    def close(self) -> None:
+        """After the loop has stopped."""
+        self._link.close()
+        if self.writer.idle:
+            self.writer.close()
+            self.store.close()
+
+    def statistics(self) -> dict[str, Any]:
+        """For an operator."""
+        channels = self.dispatcher.channels
+        return {
+            "messages": len(self.store.state),
+            "held": len(self.store.state.held),
+            "journal_bytes": self.store.bytes_on_disk,
+            "segments": len(self.store.ends),
+            "channels": {name: {"running": c.running, "limit": c.limit} for name, c in channels.items()},
+            "refusing": self.writer.refusing or self.writer.failing,
+        }
+
+
+def run(context: Context) -> None:
+    """Entry point of the service."""
+    sys.setswitchinterval(_SWITCH_INTERVAL)
+    opened = open_journal()
+    loop = uvloop.new_event_loop()
+    asyncio.set_event_loop(loop)
+    service = QueueService(context, opened, loop)
+    try:
+        loop.run_until_complete(service.start())
+        loop.run_forever()
+    finally:
+        service.close()
+
+
+__all__ = ["Connection", "run"]

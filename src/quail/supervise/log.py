@@ -1,0 +1,34 @@
+"""Log lines to standard error, each written whole; multilog or the terminal takes it from there."""
+
+import os
+import time
+
+
+class LineLog:
+    """Writes `[time ]prefix text`. The time of day is put in front only for people: loggers have stamps of their own."""
+
+    __slots__ = ("_fd", "_prefix", "_stamp")
+
+    def __init__(self, prefix: str = "", *, stamp: bool = False, fd: int = 2) -> None:
+        """`prefix` is put before each text as it is."""
+        self._prefix = prefix
+        self._stamp = stamp
+        self._fd = fd
+
+    def __call__(self, text: str) -> None:
+        """One line."""
+        self.lines([text])
+
+    def lines(self, texts: list[str]) -> None:
+        """Several lines with one write. What can't be written is lost: a full log must not stop the mail."""
+        head = (time.strftime("%H:%M:%S ") if self._stamp else "") + self._prefix
+        data = "".join([f"{head}{text}\n" for text in texts]).encode("utf-8", "backslashreplace")
+        try:
+            while data:
+                data = data[os.write(self._fd, data) :]
+        except OSError:
+            pass
+
+    def named(self, prefix: str) -> "LineLog":
+        """The same log for another writer."""
+        return LineLog(prefix, stamp=self._stamp, fd=self._fd)
