@@ -9,6 +9,7 @@ import os
 import traceback
 from collections.abc import Callable, Iterator
 
+from quail import oserrors
 from quail.delivery.dotqmail import Plan, Plans, Refusal
 from quail.delivery.instructions import FORWARD, REFUSE
 from quail.delivery.message import Message, UnreadableError
@@ -161,7 +162,8 @@ class Batches:
         except UnreadableError:
             raise
         except (OSError, QuailError) as error:
-            raise _cannot_forward(DEFERRED, f"can't reach the queue: {error} (#4.3.0)".encode()) from error
+            reason = oserrors.words(error) if isinstance(error, OSError) else str(error)
+            raise _cannot_forward(DEFERRED, f"can't reach the queue: {reason} (#4.3.0)".encode()) from error
         if reply.letter != DELIVERED:
             raise _cannot_forward(reply.letter, reply.text)
         return reply.text

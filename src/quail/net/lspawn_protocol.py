@@ -1,7 +1,8 @@
 """Local delivery jobs from the queue to lspawn, from there to its workers, and the reports back.
 
-docs/formats/local-sockets.md. A job carries its body inline; when flag DESCRIPTOR is set, the content of a descriptor sent along with the frame's first
-byte (SCM_RIGHTS) follows the inline bytes. What a worker gets is the same job behind the fields of its owner.
+A job carries its body inline; when flag DESCRIPTOR is set, the content of a descriptor sent along with the frame's first
+byte (SCM_RIGHTS) follows the inline bytes. What a worker gets is the same job behind the fields of its owner. All of it is
+described in docs/formats/local-sockets.md.
 """
 
 import struct
