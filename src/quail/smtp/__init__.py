@@ -1,0 +1,1 @@
+"""SMTP: bytes in, events and bytes out. Nothing here opens, waits or reads a clock."""
