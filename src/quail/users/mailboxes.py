@@ -51,7 +51,7 @@ def fit_name(name: str) -> str:
         raise UsageError("a name can't be empty")
     if len(kept) > _LONGEST:
         raise UsageError(f"a name has at most {_LONGEST} characters: {name[:_LONGEST]}...")
-    strange = next((char for char in kept if not (char.isascii() and (char.isalnum() or char in _OTHER_BYTES))), None)
+    strange = next((char for char in name if not (char.isascii() and (char.isalnum() or char in _OTHER_BYTES))), None)
     if strange is not None:
         raise UsageError(f"{name!r} has {strange!r}; a name is made of letters, digits and {' '.join(_OTHER_BYTES)}")
     if not kept[0].isalnum() or kept[-1] in ".-" or ".." in kept:
