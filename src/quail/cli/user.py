@@ -2,6 +2,7 @@
 
 import json
 import os
+import sys
 
 import click
 
@@ -11,6 +12,7 @@ from quail.oserrors import words
 from quail.users import build, mailboxes
 
 DEFAULT_HOME = "/var/qmail"
+_UNFOLDED = 8192  # columns: a script that reads the table wants one line each
 
 # For `quail init --single`, which makes the first mailbox and the aliases to it.
 add_user = mailboxes.add_user
@@ -119,7 +121,7 @@ def _print_table(found: list[dict[str, object]]) -> None:
         )
         cells = (about["name"], about.get("new", ""), about.get("read", ""), where)
         table.add_row(*(Text(str(cell).encode(errors="backslashreplace").decode()) for cell in cells))
-    Console(soft_wrap=not os.isatty(1)).print(table)
+    Console(width=None if sys.stdout.isatty() else _UNFOLDED).print(table)
 
 
 def _must_be_single(home: str) -> None:
