@@ -374,5 +374,3 @@ def run(context: Context) -> None:
     finally:
         service.close()
 
-
-__all__ = ["Connection", "run"]

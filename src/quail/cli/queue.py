@@ -1,0 +1,126 @@
+"""quail queue: look at what waits and why; hold, release, retry and remove messages."""
+
+import json
+import time
+from collections.abc import Iterable
+from typing import Any
+
+import click
+
+from quail.cli.home import home_option, must_be_home
+from quail.errors import PermanentError, UsageError
+from quail.queue.operator_client import OperatorClient
+
+
+@click.group()
+def queue() -> None:
+    """Look at the queue and change what is in it."""
+
+
+def _client(home: str) -> OperatorClient:
+    must_be_home(home)
+    return OperatorClient(home)
+
+
+@queue.command("list")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a line for each message.")
+@home_option
+def list_(as_json: bool, home: str) -> None:
+    """Show the messages in the queue, oldest first."""
+    messages = _client(home).messages()
+    if as_json:
+        for message in messages:
+            click.echo(json.dumps(message))
+    else:
+        _print_table(messages)
+
+
+def _print_table(messages: Iterable[dict[str, Any]]) -> None:
+    from rich.console import Console  # noqa: PLC0415  only a table for people needs rich
+    from rich.table import Table  # noqa: PLC0415  as above
+    from rich.text import Text  # noqa: PLC0415  as above
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name, justify in (("msg", "right"), ("age", "right"), ("bytes", "right"), ("from", "left"), ("to", "left")):
+        table.add_column(name, justify="right" if justify == "right" else "left", overflow="fold")
+    table.add_column("state", overflow="fold")
+    count = 0
+    for message in messages:
+        count += 1
+        if "trouble" in message:
+            table.add_row(str(message["number"]), "", "", "", "", Text(message["trouble"]))
+            continue
+        left = [r["address"] for r in message["recipients"] if not r["done"]]
+        to = left[0] + (f" and {len(left) - 1} more" if len(left) > 1 else "") if left else "(all done)"
+        table.add_row(
+            str(message["number"]),
+            _span(time.time() - message["time"]),
+            str(message["bytes"]),
+            Text(message["sender"] or "<>"),
+            Text(to),
+            state_of(message),
+        )
+    if count:
+        Console(soft_wrap=False).print(table)
+    click.echo(f"{count} message{'' if count == 1 else 's'} in the queue")
+
+
+def state_of(message: dict[str, Any]) -> str:
+    """One or a few words."""
+    if message["held"]:
+        return "held"
+    waits = [when for when in (message["next_local"], message["next_remote"]) if when]
+    if waits:
+        return f"tries again in {_span(max(0.0, min(waits) - time.time()))}"
+    return "bouncing" if message["bouncing"] else "due"
+
+
+def _span(seconds: float) -> str:
+    for unit, length in (("d", 86400), ("h", 3600), ("m", 60)):
+        if seconds >= length:
+            return f"{int(seconds // length)}{unit}"
+    return f"{int(seconds)}s"
+
+
+@queue.command()
+@click.argument("number", type=int)
+@click.option("--json", "as_json", is_flag=True, help="As a JSON object.")
+@home_option
+def show(number: int, as_json: bool, home: str) -> None:
+    """Show all that is known of message NUMBER."""
+    message = _client(home).ask({"do": "show", "number": number})["message"]
+    if as_json:
+        click.echo(json.dumps(message, indent=2))
+        return
+    if "trouble" in message:
+        raise PermanentError(f"message {number}: {message['trouble']}")
+    when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(message["time"]))
+    click.echo(f"message   {number}, {message['bytes']} bytes, {state_of(message)}")
+    click.echo(f"accepted  {when} from uid {message['uid']}")
+    click.echo(f"sender    {message['sender'] or '<>'}")
+    for recipient in message["recipients"]:
+        done = "done" if recipient["done"] else "left"
+        click.echo(f"{recipient['channel']:9} {done}  {recipient['address']}")
+    for failure in message["failures"]:
+        click.echo(f"failed    {failure['address']}: {failure['report'].strip()}")
+
+
+def _changing(verb: str, done: str, text: str) -> None:
+    @queue.command(verb, help=text)
+    @click.argument("numbers", type=int, nargs=-1)
+    @click.option("--all", "everything", is_flag=True, help="All messages.")
+    @home_option
+    def change(numbers: tuple[int, ...], everything: bool, home: str) -> None:
+        if bool(numbers) == everything:
+            raise UsageError(f"name the messages, or --all: quail queue {verb} NUMBER...")
+        answer = _client(home).ask({"do": verb, "numbers": list(numbers), "all": everything})
+        if answer["missing"]:
+            missing = ", ".join(map(str, answer["missing"]))
+            raise PermanentError(f"not in the queue: {missing} ({answer['changed']} others {done})")
+        click.echo(f"{answer['changed']} {done}")
+
+
+_changing("hold", "held", "Hold messages: no delivery of them starts until they are released.")
+_changing("release", "released", "Let held messages go.")
+_changing("retry", "to be tried now", "Try messages now instead of when their time comes.")
+_changing("remove", "removed", "Remove messages; nobody is told. What is just being delivered is delivered.")

@@ -1,0 +1,154 @@
+"""quail serve: run the home's services in the foreground, under one parent that starts again what ends."""
+
+import json
+import os
+import socket
+import sys
+from collections.abc import Callable
+
+import click
+
+from quail.cli.home import home_option, must_be_home
+from quail.control import checks
+from quail.control.reader import Control
+from quail.control.table import SERVED
+from quail.errors import PermanentError, QuailError, TemporaryError
+from quail.net.listeners import bind_tcp, bind_unix
+from quail.services import lspawn, users
+from quail.services.queue import service as queue
+from quail.services.smtpd import census
+from quail.services.smtpd import service as smtpd
+from quail.storage.durable import replace_file
+from quail.supervise.log import LineLog
+from quail.supervise.tree import Member, Tree
+
+# Clients of these sockets are this home's own services and users; the queue and its control also look at who calls.
+UNIX_SOCKETS = {"queue.sock": 0o600, "users.sock": 0o600, "lspawn.sock": 0o600, "control.sock": 0o600}
+_SMTPD_GRACE = 10.0  # seconds
+_QUEUE_GRACE = 35.0
+_LAST_GRACE = 35.0
+
+
+class Started:
+    """What has been bound, for whoever wants to tell: service name to "address:port"."""
+
+    __slots__ = ("home", "ports")
+
+    def __init__(self, home: str, ports: dict[str, str]) -> None:
+        """`home` is absolute."""
+        self.home = home
+        self.ports = ports
+
+
+@click.command()
+@click.option("--smtp-port", type=int, help="This port for smtp, for once, instead of the one in control/listen.")
+@click.option("--stamp", is_flag=True, help="Begin log lines with the time of day; so on a terminal anyway.")
+@home_option
+def serve(home: str, smtp_port: int | None, stamp: bool) -> None:
+    """Run all services in the foreground until Ctrl-C or TERM."""
+    serve_home(home, smtp_port=smtp_port, stamp=stamp or sys.stderr.isatty())
+
+
+def serve_home(
+    home: str,
+    *,
+    smtp_port: int | None = None,
+    stamp: bool = False,
+    started: Callable[[Started], None] | None = None,
+) -> None:
+    """Serve until TERM or INT; `started` is called, in this process, once everything runs."""
+    must_be_home(home)
+    os.chdir(home)
+    home = os.getcwd()
+    os.umask(0o022)
+    log = LineLog(stamp=stamp)
+    _check(home, log)
+    control = Control()
+    mode = control.line("mode")
+    if mode != b"single":
+        raise PermanentError(
+            f"{home}/control/mode says {(mode or b'').decode()}: this version serves single homes only"
+        )
+    if os.geteuid() == 0:
+        log(
+            "warning: serving a single home as root: use an ordinary account; program lines in dot-qmail files are refused"
+        )
+    workers = control.integer("smtpdworkers")
+    sockets, ports = _bind(control, smtp_port)
+    smtp = tuple(name for name in sockets if name.startswith("smtp"))
+    members = [
+        Member("queue", queue.run, ("queue.sock", "control.sock"), stage=1, grace=_QUEUE_GRACE, prefix=""),
+        Member("users", users.run, ("users.sock",), stage=2, grace=_LAST_GRACE, prefix="users: "),
+        Member("lspawn", lspawn.run, ("lspawn.sock",), stage=2, grace=_LAST_GRACE, prefix="lspawn: "),
+    ]
+    if smtp:
+        members += [
+            Member("smtpd", smtpd.run, smtp, stage=0, grace=_SMTPD_GRACE, prefix="smtpd: ", worker=worker)
+            for worker in range(workers)
+        ]
+    tree = Tree(members, sockets, home=home, mode="single", log=log, counters=census.make(workers))
+    _write("run/ports.json", json.dumps(ports, indent=2, sort_keys=True) + "\n")
+
+    def ready() -> None:
+        log("serving " + home + (": " + ", ".join(f"{n} on {p}" for n, p in sorted(ports.items())) if ports else ""))
+        if started is not None:
+            started(Started(home, ports))
+
+    try:
+        tree.run(ready)
+    finally:
+        for name in ("run/ports.json", "run/pids.json"):
+            try:
+                os.unlink(name)
+            except OSError:
+                pass
+    log("stopped")
+
+
+def _check(home: str, log: LineLog) -> None:
+    """Say what is wrong with the control files; stop if anything would keep a service from running."""
+    problems = checks.check(home)
+    for problem in problems:
+        log(str(problem))
+    if any(problem.severity == checks.ERROR for problem in problems):
+        raise PermanentError(f"not started: correct the files below {home}/control named above")
+
+
+def _bind(control: Control, smtp_port: int | None) -> tuple[dict[str, socket.socket], dict[str, str]]:
+    """Sockets by name, and what TCP ports they have. Nothing stays bound when one can't be."""
+    sockets: dict[str, socket.socket] = {}
+    ports: dict[str, str] = {}
+    try:
+        for count, (service, address, port) in enumerate(control.listen()):
+            if service not in SERVED:
+                continue
+            wanted = smtp_port if smtp_port is not None and service == "smtp" and service not in ports else port
+            listener = sockets[f"{service}.{count}"] = bind_tcp(service, address, wanted)
+            bound = listener.getsockname()[1]
+            where = f"[{address}]:{bound}" if ":" in address else f"{address}:{bound}"
+            ports[service] = f"{ports[service]} {where}" if service in ports else where
+        os.makedirs("run", exist_ok=True)
+        _refuse_second()
+        for name, mode in UNIX_SOCKETS.items():
+            sockets[name] = bind_unix(f"run/{name}", mode)
+    except (QuailError, OSError):
+        for listener in sockets.values():
+            listener.close()
+        raise
+    return sockets, ports
+
+
+def _refuse_second() -> None:
+    """Somebody who answers on the control socket is another serve of this home; its sockets must not be taken away."""
+    probe = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        probe.connect("run/control.sock")
+    except OSError:
+        return
+    finally:
+        probe.close()
+    raise TemporaryError(f"{os.getcwd()} is being served already (run/pids.json says by whom); stop that first")
+
+
+def _write(path: str, text: str) -> None:
+    replace_file(path, text.encode())

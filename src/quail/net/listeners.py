@@ -1,0 +1,78 @@
+"""Listening sockets, bound once by serve and inherited by its services; and who holds a port that is busy."""
+
+import errno
+import os
+import socket
+
+from quail.errors import TemporaryError
+
+BACKLOG = 1024
+
+
+def bind_tcp(service: str, address: str, port: int) -> socket.socket:
+    """A non-blocking listener; port 0 takes any free one. TemporaryError names what holds a busy port, and the way round."""
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        listener.bind((address, port))
+        listener.listen(BACKLOG)
+    except OSError as error:
+        listener.close()
+        raise TemporaryError(_why(service, address, port, error)) from error
+    return listener
+
+
+def _why(service: str, address: str, port: int, error: OSError) -> str:
+    if error.errno == errno.EADDRINUSE:
+        return (
+            f"port {port} on {address}, wanted for {service}, is in use by {owner_of_port(port)}; stop that, or choose"
+            f" another: make run SMTP_PORT={port + 101 if port < 65000 else 2626}, or the line in control/listen"
+        )
+    if error.errno == errno.EACCES:
+        return f"port {port}, wanted for {service}, needs root; choose one above 1023 in control/listen"
+    if error.errno == errno.EADDRNOTAVAIL:
+        return f"{address}, wanted for {service}, is no address of this machine; correct the line in control/listen"
+    return f"unable to listen on {address}:{port} for {service}: {error.strerror}"
+
+
+def owner_of_port(port: int) -> str:
+    """Who listens on a TCP port, as far as /proc shows it to us."""
+    inodes = set()
+    for table in ("/proc/net/tcp", "/proc/net/tcp6"):
+        try:
+            with open(table, encoding="ascii") as lines:
+                for line in list(lines)[1:]:
+                    fields = line.split()
+                    if fields[3] == "0A" and int(fields[1].rpartition(":")[2], 16) == port:
+                        inodes.add(f"socket:[{fields[9]}]")
+        except OSError:
+            continue
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            for fd in os.listdir(f"/proc/{pid}/fd"):
+                if os.readlink(f"/proc/{pid}/fd/{fd}") in inodes:
+                    with open(f"/proc/{pid}/comm", encoding="utf-8", errors="replace") as comm:
+                        return f"{comm.read().strip()} (pid {pid})"
+        except OSError:
+            continue
+    return "another user's program" if inodes else "another program"
+
+
+def bind_unix(path: str, mode: int) -> socket.socket:
+    """A non-blocking listener at a path below the working directory; a stale one there is replaced."""
+    try:
+        os.unlink(path)
+    except FileNotFoundError:
+        pass
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK)
+    try:
+        listener.bind(path)
+        os.chmod(path, mode)
+        listener.listen(BACKLOG)
+    except OSError as error:
+        listener.close()
+        raise TemporaryError(f"unable to listen on {path}: {error.strerror}") from error
+    return listener

@@ -1,0 +1,257 @@
+"""One SMTP session: the protocol machine between the peer, the users service and the queue."""
+
+import asyncio
+import time
+from typing import TYPE_CHECKING, cast
+
+from quail.message.logtext import safe
+from quail.message.received import from_network
+from quail.net.users_protocol import KNOWN
+from quail.policy import smtp as policy
+from quail.queue.handover import END as END_OF_MESSAGE
+from quail.queue.handover import Reply, encode_envelope
+from quail.services.smtpd.handoff import Handoff
+from quail.smtp.server import ABANDON, BEGIN, BODY, CLOSE, END, RECIPIENT, Session
+
+if TYPE_CHECKING:
+    from quail.services.smtpd.service import Smtpd
+
+_GATHER = 16 << 10  # bytes of a message kept here before a connection to the queue is taken for it
+_HIGH_WATER = 256 << 10  # bytes that a peer may send ahead while it has to wait
+
+
+class SmtpSession(asyncio.Protocol):
+    """`last` is when the peer was last heard, in the event loop's time."""
+
+    __slots__ = (
+        "_ahead",
+        "_handoff",
+        "_held_back",
+        "_machine",
+        "_message",
+        "_message_size",
+        "_paused",
+        "_peer",
+        "_recipients",
+        "_sender",
+        "_service",
+        "_transport",
+        "counted",
+        "last",
+    )  # fmt: skip
+
+    def __init__(self, service: "Smtpd") -> None:
+        """Made for each accepted connection."""
+        self._service = service
+        self._transport: asyncio.Transport | None = None
+        self._machine: Session | None = None
+        self._peer = ""
+        self._handoff: Handoff | None = None
+        self._message: list[bytes] = []
+        self._message_size = 0
+        self._sender = b""
+        self._recipients = 0
+        self._ahead = 0
+        self._paused = False
+        self._held_back = False
+        self.counted = False
+        self.last = 0.0
+
+    # The transport's side.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Greet, unless limits or rules say otherwise."""
+        self._transport = cast(asyncio.Transport, transport)
+        service = self._service
+        self.last = service.loop.time()
+        peer = transport.get_extra_info("peername")
+        if not peer:  # it has gone again already
+            transport.close()
+            return
+        self._peer = peer[0]
+        service.sessions.add(self)
+        settings = service.admit(self, self._peer)
+        if isinstance(settings, bytes):
+            if settings:
+                self._transport.write(settings + b"\r\n")
+            transport.close()
+            return
+        self._machine = Session(settings)
+        self._machine.start()
+        self._work()
+
+    def data_received(self, data: bytes) -> None:
+        """Whatever the peer sends."""
+        machine = self._machine
+        if machine is None:
+            return
+        self.last = self._service.loop.time()
+        machine.receive(data)
+        if machine.waiting:
+            self._ahead += len(data)
+            if self._ahead > _HIGH_WATER:
+                self._pause()
+        else:
+            self._work()
+
+    def eof_received(self) -> bool:
+        """The peer sends no more; it may still read."""
+        if self._machine is not None:
+            self._machine.receive(b"")
+            if not self._machine.waiting:
+                self._work()
+        return True
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """A message that the queue has not got whole is abandoned; one that it has is delivered."""
+        del exc
+        self._service.leave(self, self._peer)
+        self._transport = None
+        if self._handoff is not None and self._machine is not None and not self._machine.waiting:
+            self._handoff.abandon()
+            self._handoff = None
+        self._machine = None
+        self._message.clear()
+
+    def pause_writing(self) -> None:
+        """The peer does not read our replies: it is not read either."""
+        self._held_back = True
+        self._pause()
+
+    def resume_writing(self) -> None:
+        """It reads again."""
+        self._held_back = False
+        self._resume()
+
+    def _pause(self) -> None:
+        if not self._paused and self._transport is not None:
+            self._paused = True
+            self._transport.pause_reading()
+
+    def _resume(self) -> None:
+        if self._paused and not self._held_back and self._transport is not None and not self._transport.is_closing():
+            self._paused = False
+            self._transport.resume_reading()
+
+    # The machine's side.
+
+    def _work(self) -> None:
+        """Everything that can be done without waiting; then write."""
+        machine, transport = self._machine, self._transport
+        if machine is None or transport is None:
+            return
+        while (event := machine.next_event()) is not None:
+            kind = event[0]
+            if kind is BODY:
+                self._body(event[1])
+            elif kind is RECIPIENT:
+                self._recipient(event[1])
+            elif kind is BEGIN:
+                self._begin(*event[1:])
+            elif kind is END:
+                self._end()
+            elif kind is ABANDON:
+                self._abandon(event[1])
+            elif kind is CLOSE:
+                transport.write(machine.take_output())
+                transport.close()
+                self._machine = None
+                return
+        output = machine.take_output()
+        if output:
+            transport.write(output)
+
+    def _recipient(self, address: bytes) -> None:
+        machine = self._machine
+        assert machine is not None
+        if self._service.recipients.is_known(address):
+            machine.recipient_verdict(None)
+            return
+
+        def answered(letter: bytes, text: bytes) -> None:
+            if self._machine is None:
+                return
+            refusal = None if letter == KNOWN else policy.recipient_refusal(letter, text)
+            if refusal is not None:
+                self._service.log(f"{self._peer} recipient <{safe(address)}> refused: {safe(refusal)}")
+            self._machine.recipient_verdict(refusal)
+            self._go_on()
+
+        self._service.recipients.ask(address, answered)
+
+    def _go_on(self) -> None:
+        """After an answer that was waited for."""
+        self.last = self._service.loop.time()
+        self._ahead = 0
+        self._resume()
+        self._work()
+
+    def _begin(self, sender: bytes, recipients: list[bytes], attributes: list[tuple[bytes, bytes]]) -> None:
+        machine = self._machine
+        assert machine is not None
+        field = from_network(
+            None, self._peer.encode(), None, machine.helo, self._service.local_name, b"SMTP", time.time()
+        )
+        self._sender, self._recipients = sender, len(recipients)
+        self._message = [encode_envelope(sender, recipients, attributes), len(field).to_bytes(4, "big"), field]
+        self._message_size = 0
+
+    def _body(self, data: bytes) -> None:
+        self._message += (len(data).to_bytes(4, "big"), data)
+        self._message_size += len(data)
+        if self._message_size > _GATHER or self._handoff is not None:
+            self._send()
+
+    def _send(self) -> None:
+        if self._handoff is None:
+            self._handoff = self._service.pool.acquire(self)
+        self._handoff.write(b"".join(self._message))
+        self._message.clear()
+
+    def _end(self) -> None:
+        self._message.append(END_OF_MESSAGE)
+        self._send()
+
+    def _abandon(self, reason: str) -> None:
+        self._message.clear()
+        if self._handoff is not None:
+            self._handoff.abandon()
+            self._handoff = None
+        self._service.log(f"{self._peer} message from <{safe(self._sender)}> given up: {reason}")
+
+    def handed_over(self, reply: Reply) -> None:
+        """The queue's answer, at the end or, when it has gone, in the middle."""
+        self._handoff = None
+        if self._machine is None:
+            return
+        self._machine.message_done(policy.queue_reply(reply.letter, reply.text, time.time()))
+        what = f"msg {reply.text.decode()}" if reply.letter == b"K" else f"refused: {safe(reply.text)}"
+        count = f"{self._recipients} recipient{'s' if self._recipients != 1 else ''}"
+        self._service.log(f"{self._peer} message from <{safe(self._sender)}> to {count}: {what}")
+        self._go_on()
+
+    def pause_message(self, paused: bool) -> None:
+        """The queue is slower than the peer."""
+        self._held_back = paused
+        if paused:
+            self._pause()
+        else:
+            self._resume()
+
+    def check_silence(self, now: float, patience: float) -> None:
+        """Give up a peer that has said nothing for too long."""
+        if self._machine is not None and not self._machine.waiting and now - self.last > patience:
+            self._machine.timeout()
+            self._work()
+
+    def shut_down(self) -> None:
+        """The service stops: the message at hand is taken, nothing after it."""
+        if self._machine is not None:
+            self._machine.shutdown()
+            if not self._machine.waiting:
+                self._work()
+
+    def close(self) -> None:
+        """At once."""
+        if self._transport is not None:
+            self._transport.abort()

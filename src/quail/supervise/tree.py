@@ -1,0 +1,247 @@
+"""serve's core: fork services, start again what ends, pass signals, stop in order. No thread and no event loop in here.
+
+A service that ends is started again at once, but no sooner than a second after its last start. All of them hold one end of a
+pipe whose other end only this process has: when it dies, however it dies, they end too.
+"""
+
+import gc
+import os
+import select
+import signal
+import socket
+import time
+from collections.abc import Callable
+from types import FrameType
+
+from quail.errors import QuailError
+from quail.storage.durable import replace_file
+from quail.supervise.context import Context
+from quail.supervise.log import LineLog
+
+AGAIN_AFTER = 1.0  # seconds between two starts of one service
+_PASSED_ON = (signal.SIGHUP, signal.SIGALRM)
+
+
+class Member:
+    """One service process. `stage` is its turn when all stop: lower ones first, each with `grace` seconds."""
+
+    __slots__ = ("grace", "name", "pid", "prefix", "run", "sockets", "stage", "started", "worker")
+
+    def __init__(
+        self,
+        name: str,
+        run: Callable[[Context], None],
+        sockets: tuple[str, ...],
+        *,
+        stage: int,
+        grace: float,
+        prefix: str,
+        worker: int = 0,
+    ) -> None:
+        """`run` is called in the child; `sockets` name the listeners that it inherits; `prefix` begins its lines."""
+        self.name = name
+        self.run = run
+        self.sockets = sockets
+        self.stage = stage
+        self.grace = grace
+        self.prefix = prefix
+        self.worker = worker
+        self.pid = 0
+        self.started = 0.0
+
+
+class Tree:
+    """The services of one home. The working directory is the home."""
+
+    def __init__(
+        self,
+        members: list[Member],
+        sockets: dict[str, socket.socket],
+        *,
+        home: str,
+        mode: str,
+        log: LineLog,
+        counters: memoryview | None = None,
+        signals_for: dict[int, tuple[str, ...]] | None = None,
+    ) -> None:
+        """`signals_for` narrows a passed signal to services of these names."""
+        self._members = members
+        self._sockets = sockets
+        self._home = home
+        self._mode = mode
+        self._log = log
+        self._counters = counters
+        self._signals_for = signals_for or {}
+        self._life_read, self._life_write = os.pipe2(os.O_CLOEXEC)
+        self._wakeup: tuple[socket.socket, socket.socket] | None = None
+        self._arrived: list[int] = []
+        self._last_pids = b""
+
+    def run(self, started: Callable[[], None]) -> None:
+        """Until TERM or INT; `started` is called when every service has been forked."""
+        gc.collect()
+        gc.freeze()
+        self._wakeup = socket.socketpair()
+        for end in self._wakeup:
+            end.setblocking(False)
+        signal.set_wakeup_fd(self._wakeup[1].fileno(), warn_on_full_buffer=False)
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD, *_PASSED_ON):
+            signal.signal(number, self._note)
+        for member in self._members:
+            self._fork(member)
+        self._write_pids()
+        started()
+        while not self._stop_wanted():
+            self._wait(self._next_start())
+            self._reap()
+            self._start_due()
+        self._stop_all()
+
+    def _note(self, number: int, _frame: FrameType | None) -> None:
+        self._arrived.append(number)
+
+    def _wait(self, seconds: float | None) -> None:
+        assert self._wakeup is not None
+        poll = select.poll()
+        poll.register(self._wakeup[0], select.POLLIN)
+        if poll.poll(None if seconds is None else max(0, int(seconds * 1000) + 1)):
+            try:
+                self._wakeup[0].recv(4096)
+            except BlockingIOError:
+                pass
+
+    def _stop_wanted(self) -> bool:
+        arrived, self._arrived = self._arrived, []
+        for number in arrived:
+            if number in (signal.SIGTERM, signal.SIGINT):
+                return True
+            if number in _PASSED_ON:
+                names = self._signals_for.get(number)
+                for member in self._members:
+                    if names is None or member.name in names:
+                        self._kill(member, number)
+        return False
+
+    # Starting.
+
+    def _fork(self, member: Member) -> None:
+        member.started = time.monotonic()
+        member.pid = os.fork()
+        if member.pid == 0:
+            self._child(member)
+
+    def _child(self, member: Member) -> None:
+        """Never returns."""
+        code = 111
+        log = self._log.named(member.prefix)
+        try:
+            signal.set_wakeup_fd(-1)
+            for number in (signal.SIGTERM, signal.SIGCHLD, *_PASSED_ON):
+                signal.signal(number, signal.SIG_DFL)
+            signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for serve, which then tells us
+            signal.signal(signal.SIGPIPE, signal.SIG_IGN)
+            os.close(self._life_write)
+            assert self._wakeup is not None
+            for end in self._wakeup:
+                end.close()
+            for name, listener in self._sockets.items():
+                if name not in member.sockets:
+                    listener.close()
+            name_process(member.name)
+            context = Context(
+                home=self._home,
+                mode=self._mode,
+                sockets={name: self._sockets[name] for name in member.sockets},
+                life_fd=self._life_read,
+                worker=member.worker,
+                log=log,
+                counters=self._counters,
+            )
+            member.run(context)
+            code = 0
+        except SystemExit as end:
+            code = end.code if isinstance(end.code, int) else 111
+        except QuailError as error:
+            log(f"fatal: {member.name}: {error}")
+            code = error.exit_code
+        except BaseException:
+            import traceback  # noqa: PLC0415  only a bug needs it
+
+            for line in traceback.format_exc().splitlines():
+                log(f"fatal: {member.name}: {line}")
+        finally:
+            os._exit(code)
+
+    def _next_start(self) -> float | None:
+        waits = [m.started + AGAIN_AFTER - time.monotonic() for m in self._members if not m.pid]
+        return max(0.0, min(waits)) if waits else None
+
+    def _start_due(self) -> None:
+        for member in self._members:
+            if not member.pid and time.monotonic() >= member.started + AGAIN_AFTER:
+                self._fork(member)
+        self._write_pids()
+
+    def _write_pids(self) -> None:
+        """run/pids.json, for operators and their tools: `{"queue": [123], ...}`."""
+        pids: dict[str, list[int]] = {}
+        for member in self._members:
+            pids.setdefault(member.name, []).append(member.pid)
+        inner = ", ".join(f'"{name}": {numbers}' for name, numbers in sorted(pids.items()))
+        data = f'{{"serve": [{os.getpid()}], {inner}}}\n'.encode()
+        if data != self._last_pids:
+            self._last_pids = data
+            try:
+                replace_file("run/pids.json", data)
+            except OSError as error:
+                self._log(f"warning: unable to write run/pids.json: {error}")
+
+    def _reap(self) -> None:
+        for member in self._members:
+            if not member.pid:
+                continue
+            pid, status = os.waitpid(member.pid, os.WNOHANG)
+            if pid:
+                member.pid = 0
+                self._log(f"{member.name} {_ending(status)}; starting it again")
+
+    # Stopping.
+
+    def _kill(self, member: Member, number: int) -> None:
+        if member.pid:
+            os.kill(member.pid, number)
+
+    def _stop_all(self) -> None:
+        """Stage by stage; a second TERM or INT leaves no grace."""
+        hurry = False
+        for stage in sorted({member.stage for member in self._members}):
+            group = [member for member in self._members if member.stage == stage]
+            for member in group:
+                self._kill(member, signal.SIGTERM)
+            deadline = time.monotonic() + max(member.grace for member in group)
+            while any(member.pid for member in group):
+                left = deadline - time.monotonic()
+                if left <= 0 or hurry:
+                    for member in group:
+                        self._kill(member, signal.SIGKILL)
+                    left = 5.0
+                self._wait(min(left, 1.0))
+                hurry = self._stop_wanted() or hurry
+                for member in group:
+                    if member.pid and os.waitpid(member.pid, os.WNOHANG)[0]:
+                        member.pid = 0
+
+
+def name_process(name: str) -> None:
+    """What ps and top show (comm); 15 bytes at most."""
+    try:
+        with open("/proc/self/comm", "w", encoding="ascii") as comm:
+            comm.write(f"quail-{name}"[:15])
+    except OSError:
+        pass
+
+
+def _ending(status: int) -> str:
+    if os.WIFSIGNALED(status):
+        return f"was killed by signal {os.WTERMSIG(status)}"
+    return f"ended with exit code {os.waitstatus_to_exitcode(status)}"
