@@ -28,6 +28,11 @@ class Database:
         self.identity = identity
         self._reader = reader
 
+    @property
+    def size(self) -> int:
+        """Of the file, in bytes."""
+        return self.identity[2]
+
     def get(self, key: bytes, skip: int = 0) -> bytes | None:
         """The data of the key's first record, or, after as many as `skip` of them, of the next; None if there is none."""
         try:
