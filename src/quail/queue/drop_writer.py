@@ -1,0 +1,45 @@
+"""Leaving a message in queue/drop/ when the queue service is down. It is taken up within a minute of its return.
+
+Imported by programs that run once per message: keep it lean. The reading side trusts nothing here: services/queue/drop.py.
+"""
+
+import os
+from collections.abc import Iterable
+
+from quail.queue.handover import encode_envelope
+from quail.storage.calls import REAL, SystemCalls
+from quail.storage.durable import write_all
+
+DIRECTORY = "queue/drop"
+
+
+def leave(
+    sender: bytes,
+    recipients: Iterable[bytes],
+    chunks: Iterable[bytes],
+    *,
+    directory: str = DIRECTORY,
+    calls: SystemCalls = REAL,
+) -> str:
+    """Write the message durably; returns the file's name. OSError when that can't be done; then nothing is left behind.
+
+    The folder may be one that we can write to but not read (mode 3733), so its names are made durable through the file
+    system as a whole.
+    """
+    random = os.urandom(12).hex()
+    tmp = f"{directory}/tmp.{random}"
+    fd = calls.open(tmp, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o640)
+    try:
+        try:
+            write_all(calls, fd, encode_envelope(sender, recipients))
+            for chunk in chunks:
+                write_all(calls, fd, chunk)
+            calls.fsync(fd)
+            calls.rename(tmp, f"{directory}/new.{random}")
+        except BaseException:
+            calls.unlink(tmp)
+            raise
+        calls.syncfs(fd)
+    finally:
+        calls.close(fd)
+    return f"new.{random}"
