@@ -6,6 +6,7 @@ import tempfile
 from hypothesis import given
 from hypothesis import strategies as st
 
+from quail.cdb.layout import cdb_hash, prefix_hashes
 from quail.cdb.reader import Reader
 from quail.errors import ConfigError, QuailError
 from quail.net.users_protocol import KNOWN, TROUBLE, UNKNOWN, Owner
@@ -45,6 +46,11 @@ def test_look_up_is_a_plain_reading_of_the_lines(found, local):
     text = b"".join(b"%b%b:u:1:2:/h:%b:%b:\n" % line for line in found) + b".\n"
     owner = find(assign.compile_cdb(assign.parse(text, "users/assign")), local)
     assert (owner and (owner.dash, owner.ext)) == plain_reading(found, local)
+
+
+@given(st.binary(max_size=100))
+def test_hashes_of_all_prefixes_are_their_hashes(key):
+    assert prefix_hashes(key) == [cdb_hash(key[:size]) for size in range(len(key) + 1)]
 
 
 @given(st.binary(max_size=300) | st.lists(st.binary(max_size=30)).map(lambda parts: b":".join(parts) + b"\n.\n"))

@@ -33,10 +33,10 @@ class Database:
         """Of the file, in bytes."""
         return self.identity[2]
 
-    def get(self, key: bytes, skip: int = 0) -> bytes | None:
-        """The data of the key's first record, or, after as many as `skip` of them, of the next; None if there is none."""
+    def get(self, key: bytes, skip: int = 0, *, hashed: int | None = None) -> bytes | None:
+        """As Reader.get."""
         try:
-            return self._reader.get(key, skip)
+            return self._reader.get(key, skip, hashed=hashed)
         except (PeerError, OSError) as error:
             raise _trouble(self.path, error) from error
 

@@ -71,3 +71,13 @@ def _hash_lanes(joined: bytes, length: int) -> list[int]:
     for byte in range(4):
         words[byte::4] = lanes[byte::_LANE]
     return [word for (word,) in iter_unpack("<L", words)]
+
+
+def prefix_hashes(key: bytes) -> list[int]:
+    """cdb_hash of each start of the key: key[:0], key[:1], ... key[:len(key)]; in linear time, whoever chose the key."""
+    h = _SEED
+    hashes = [h]
+    for byte in key:
+        h = (h * 33 ^ byte) & 0xFFFFFFFF
+        hashes.append(h)
+    return hashes

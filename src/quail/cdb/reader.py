@@ -27,9 +27,12 @@ class Reader:
         if len(self._header) < HEADER_SIZE:
             raise PeerError(_DAMAGED)
 
-    def get(self, key: bytes, skip: int = 0) -> bytes | None:
-        """The data of the key's first record, or, after as many as `skip` of them, of the next; None if there is none."""
-        h = cdb_hash(key)
+    def get(self, key: bytes, skip: int = 0, *, hashed: int | None = None) -> bytes | None:
+        """The data of the key's first record, or, after as many as `skip` of them, of the next; None if there is none.
+
+        `hashed` is cdb_hash(key), if the caller has it.
+        """
+        h = cdb_hash(key) if hashed is None else hashed
         table, slots = _PAIR.unpack_from(self._header, (h & 0xFF) * PAIR_SIZE)
         if not slots:
             return None

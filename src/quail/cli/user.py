@@ -6,27 +6,17 @@ import sys
 
 import click
 
+from quail.cli.home import become_owner, home_option, must_be_home
 from quail.control.reader import Control
-from quail.errors import PermanentError, TemporaryError
-from quail.oserrors import words
+from quail.errors import PermanentError
 from quail.users import build, mailboxes
 
-DEFAULT_HOME = "/var/qmail"
 _UNFOLDED = 8192  # columns: a script that reads the table wants one line each
 
 # For `quail init --single`, which makes the first mailbox and the aliases to it.
 add_user = mailboxes.add_user
 add_alias = mailboxes.add_alias
 ALIASES = mailboxes.ALIASES
-
-
-def _resolve(context: click.Context, _parameter: click.Parameter, value: str | None) -> str:
-    return value or context.find_object(str) or os.environ.get("QMAILHOME") or DEFAULT_HOME
-
-
-home_option = click.option(
-    "--home", metavar="DIR", callback=_resolve, help="The home; else $QMAILHOME, else /var/qmail."
-)
 
 
 @click.group("user")
@@ -125,10 +115,7 @@ def _print_table(found: list[dict[str, object]]) -> None:
 
 
 def _must_be_single(home: str) -> None:
-    if not os.path.isdir(f"{home}/control"):
-        raise PermanentError(
-            f"{home} is no home of Quail: give one with --home, or make one with `quail init --single {home}`"
-        )
+    must_be_home(home)
     if Control(f"{home}/control").line("mode") != b"single":
         raise PermanentError(
             f"{home} is a system home, whose users are the accounts of this machine: use adduser and deluser"
@@ -136,17 +123,5 @@ def _must_be_single(home: str) -> None:
 
 
 def _enter_as_owner(home: str) -> tuple[int, int]:
-    """Check that the home is ours to change, as root become its owner; returns the owner's uid and gid."""
     _must_be_single(home)
-    os.umask(0o022)
-    try:
-        status = os.stat(home)
-        if os.geteuid() == 0 and status.st_uid != 0:  # root must not follow the links of somebody else's home
-            os.setgroups([])
-            os.setegid(status.st_gid)
-            os.seteuid(status.st_uid)
-    except OSError as error:
-        raise TemporaryError(f"unable to enter {home}: {words(error)}") from error
-    if os.geteuid() != status.st_uid:
-        raise PermanentError(f"{home} belongs to uid {status.st_uid}: call this as that user, or as root")
-    return status.st_uid, status.st_gid
+    return become_owner(home)

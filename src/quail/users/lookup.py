@@ -1,6 +1,7 @@
 """Whose is a local part? The answer of users/cdb (qmail-users(5), qmail-lspawn(8))."""
 
 from quail.cdb.file import Database, Follower
+from quail.cdb.layout import prefix_hashes
 from quail.errors import ConfigError
 from quail.net.users_protocol import Owner
 from quail.users.assign import is_id, key
@@ -37,11 +38,13 @@ class Lookup:
         data = database.get(key(lowered, prefix=False))
         if data is not None:
             return self._owner(data, b"", local)
-        for end in range(len(lowered), -1, -1):
-            if end == 0 or lowered[end - 1] in self._wildcards:
-                data = database.get(key(lowered[:end], prefix=True))
+        longest = key(lowered, prefix=True)
+        hashes = prefix_hashes(longest)  # all at once: a local part may have a wildcard in each of its thousand bytes
+        for end in range(len(longest), 0, -1):
+            if end == 1 or longest[end - 1] in self._wildcards:
+                data = database.get(longest[:end], hashed=hashes[end])
                 if data is not None:
-                    return self._owner(data, local[end:], local)
+                    return self._owner(data, local[end - 1 :], local)
         return None
 
     def _owner(self, data: bytes, rest: bytes, local: bytes) -> Owner:
