@@ -13,11 +13,6 @@ from quail.users import build, mailboxes
 
 _UNFOLDED = 8192  # columns: a script that reads the table wants one line each
 
-# For `quail init --single`, which makes the first mailbox and the aliases to it.
-add_user = mailboxes.add_user
-add_alias = mailboxes.add_alias
-ALIASES = mailboxes.ALIASES
-
 
 @click.group("user")
 def user() -> None:
@@ -33,7 +28,7 @@ def add(name: str, home: str) -> None:
     kept = mailboxes.fit_name(name)
     if kept != name:
         click.echo(f"Names are kept in lower case: {kept}.", err=True)
-    is_new = add_user(home, kept, uid, gid)
+    is_new = mailboxes.add_user(home, kept, uid, gid)
     maildir = os.path.join(os.path.abspath(home), "mail", kept, "Maildir")
     click.echo(f"{kept} is a mailbox now: {maildir}" if is_new else f"{kept} was a mailbox already: {maildir}")
 
