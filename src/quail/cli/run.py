@@ -24,6 +24,7 @@ _PATIENCE = 20.0  # seconds until the first message must have arrived
 @click.option("--smtp-port", type=int, help="This port for smtp instead of the one in control/listen.")
 def run(home: str, smtp_port: int | None) -> None:
     """Make a home if there is none, serve it, deliver a first message, and tell what to try."""
+    here = os.getcwd()
     is_new = not os.path.exists(os.path.join(home, "control", "mode"))
     if is_new:
         init_single(home)
@@ -33,19 +34,19 @@ def run(home: str, smtp_port: int | None) -> None:
         child = os.fork()
         if child == 0:
             if os.fork() == 0:
-                _greet(what, first=is_new)
+                _greet(what, here, first=is_new)
             os._exit(0)
         os.waitpid(child, 0)
 
     serve_home(home, smtp_port=smtp_port, stamp=True, started=started)
 
 
-def _greet(what: Started, *, first: bool) -> None:
+def _greet(what: Started, here: str, *, first: bool) -> None:
     """Never returns."""
     try:
         name = mailboxes.rows(what.home)[0].name
         path = _send_first(what, name) if first else None
-        sys.stdout.write(_screen(what, name, path))
+        sys.stdout.write(_screen(what, here, name, path))
         sys.stdout.flush()
     except Exception as error:
         sys.stderr.write(f"quail: the first message did not arrive: {error}\n")
@@ -80,24 +81,25 @@ def _me(what: Started) -> str:
     return (Control(f"{what.home}/control").line("me") or b"localhost").decode()
 
 
-def _screen(what: Started, name: str, path: str | None) -> str:
+def _screen(what: Started, here: str, name: str, path: str | None) -> str:
     """About ten lines for a person."""
-    home = os.path.relpath(what.home)
+    home = os.path.relpath(what.home, here)
     host, _, port = what.ports["smtp"].split()[0].rpartition(":")
     maildir = os.path.join(home, "mail", name, "Maildir")
-    quail = os.path.relpath(sys.argv[0]) if os.path.exists(sys.argv[0]) else "quail"
+    program = os.path.normpath(os.path.join(here, sys.argv[0]))
+    quail = os.path.relpath(program, here) if os.path.exists(program) else "quail"
     code = (
         f"import smtplib; smtplib.SMTP('{host}', {port})"
-        f".sendmail('me@example.org', '{name}@{_me(what)}', 'Subject: hello\\n\\nhello\\n')"
+        f".sendmail('me@example.org', '{name}@{_me(what)}', 'Subject: hello\\n\\nhello')"
     )
     lines = [
         "",
         f"  Quail serves {home}: SMTP on {what.ports['smtp']}, mail for {name}@{_me(what)}",
-        f"  The first message is delivered: {os.path.relpath(path)}" if path else f"  Mail is kept in {maildir}",
+        f"  The first message is delivered: {os.path.relpath(path, here)}" if path else f"  Mail is kept in {maildir}",
         "",
         "  Try, in another terminal:",
         f"    send    swaks --server {host} --port {port} --to {name}@{_me(what)}",
-        f"      or    python3 -c {shlex.quote(code)}",
+        f'      or    python3 -c "{code}"',
         f"    read    mutt -f {shlex.quote(maildir)}",
         f"    look    {quail} --home {shlex.quote(home)} queue list",
         "",

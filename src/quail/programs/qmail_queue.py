@@ -24,7 +24,7 @@ NO_HOME, NO_QUEUE, REFUSED_FOR_NOW, BUG, BAD_ENVELOPE = 61, 62, 71, 81, 91
 _IGNORED = ("SIGPIPE", "SIGHUP", "SIGINT", "SIGQUIT", "SIGPROF", "SIGVTALRM", "SIGXCPU", "SIGXFSZ")
 
 
-class _Failed(Exception):
+class _FailedError(Exception):
     """Ends the program with this code."""
 
     def __init__(self, code: int) -> None:
@@ -40,7 +40,7 @@ def main() -> None:
     signal.alarm(TIME_LIMIT)
     try:
         code = _run()
-    except _Failed as failed:
+    except _FailedError as failed:
         code = failed.code
     except MemoryError:
         code = OUT_OF_MEMORY
@@ -109,7 +109,7 @@ class _Message:
                 while view:
                     view = view[os.write(self._fd, view) :]
         except OSError as error:
-            raise _Failed(WRITE_ERROR) from error
+            raise _FailedError(WRITE_ERROR) from error
         self._parts.clear()
 
     def chunks(self) -> Iterator[bytes]:
@@ -127,7 +127,7 @@ def _read(fd: int) -> bytes:
     try:
         return os.read(fd, CHUNK)
     except OSError as error:
-        raise _Failed(READ_ERROR) from error
+        raise _FailedError(READ_ERROR) from error
 
 
 def _read_envelope() -> tuple[bytes, list[bytes]]:
@@ -140,23 +140,23 @@ def _read_envelope() -> tuple[bytes, list[bytes]]:
             field, data = data[:end], data[end + 1 :]
             if sender is None:
                 if field[:1] != b"F":
-                    raise _Failed(BAD_ENVELOPE)
+                    raise _FailedError(BAD_ENVELOPE)
                 sender = field[1:]
             elif not field:
                 return sender, recipients
             elif field[:1] == b"T":
                 recipients.append(field[1:])
             else:
-                raise _Failed(BAD_ENVELOPE)
+                raise _FailedError(BAD_ENVELOPE)
             if len(field) - 1 > MAX_ADDRESS:
-                raise _Failed(ADDRESS_TOO_LONG)
+                raise _FailedError(ADDRESS_TOO_LONG)
         if len(data) - 1 > MAX_ADDRESS:
-            raise _Failed(ADDRESS_TOO_LONG)
+            raise _FailedError(ADDRESS_TOO_LONG)
         if data and data[:1] != (b"F" if sender is None else b"T"):
-            raise _Failed(BAD_ENVELOPE)
+            raise _FailedError(BAD_ENVELOPE)
         more = _read(1)
         if not more:
-            raise _Failed(READ_ERROR)
+            raise _FailedError(READ_ERROR)
         data += more
 
 

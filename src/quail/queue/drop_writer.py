@@ -27,7 +27,7 @@ def leave(
     system as a whole.
     """
     random = os.urandom(12).hex()
-    tmp = f"{directory}/tmp.{random}"
+    tmp = f"{directory}/tmp.{random}"  # noqa: S108  a name in our own folder
     fd = calls.open(tmp, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o640)
     try:
         try:

@@ -1,6 +1,7 @@
 """serve's core: fork services, start again what ends, pass signals, stop in order. No thread and no event loop in here.
 
-A service that ends is started again at once, but no sooner than a second after its last start. All of them hold one end of a
+A service that ends is started again at once, but no sooner than a second after its last start; one that gives up again and
+again by itself (a malformed control file, say) waits longer each time, up to ten seconds. All of them hold one end of a
 pipe whose other end only this process has: when it dies, however it dies, they end too.
 """
 
@@ -19,13 +20,14 @@ from quail.supervise.context import Context
 from quail.supervise.log import LineLog
 
 AGAIN_AFTER = 1.0  # seconds between two starts of one service
+LONGEST_WAIT = 10.0
 _PASSED_ON = (signal.SIGHUP, signal.SIGALRM)
 
 
 class Member:
     """One service process. `stage` is its turn when all stop: lower ones first, each with `grace` seconds."""
 
-    __slots__ = ("grace", "name", "pid", "prefix", "run", "sockets", "stage", "started", "worker")
+    __slots__ = ("grace", "name", "pid", "prefix", "run", "sockets", "stage", "started", "wait", "worker")
 
     def __init__(
         self,
@@ -47,7 +49,8 @@ class Member:
         self.prefix = prefix
         self.worker = worker
         self.pid = 0
-        self.started = 0.0
+        self.started = 0.0  # time.monotonic()
+        self.wait = AGAIN_AFTER
 
 
 class Tree:
@@ -173,12 +176,12 @@ class Tree:
             os._exit(code)
 
     def _next_start(self) -> float | None:
-        waits = [m.started + AGAIN_AFTER - time.monotonic() for m in self._members if not m.pid]
+        waits = [m.started + m.wait - time.monotonic() for m in self._members if not m.pid]
         return max(0.0, min(waits)) if waits else None
 
     def _start_due(self) -> None:
         for member in self._members:
-            if not member.pid and time.monotonic() >= member.started + AGAIN_AFTER:
+            if not member.pid and time.monotonic() >= member.started + member.wait:
                 self._fork(member)
         self._write_pids()
 
@@ -203,6 +206,8 @@ class Tree:
             pid, status = os.waitpid(member.pid, os.WNOHANG)
             if pid:
                 member.pid = 0
+                gave_up = os.WIFEXITED(status) and time.monotonic() < member.started + LONGEST_WAIT
+                member.wait = min(member.wait * 2, LONGEST_WAIT) if gave_up else AGAIN_AFTER
                 self._log(f"{member.name} {_ending(status)}; starting it again")
 
     # Stopping.

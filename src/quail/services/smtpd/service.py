@@ -8,6 +8,7 @@ import uvloop
 
 from quail.control.reader import Control
 from quail.errors import QuailError, TemporaryError
+from quail.net.interfaces import local_addresses
 from quail.net.tcprules import Rules
 from quail.policy import smtp as policy
 from quail.services.smtpd.census import Census
@@ -18,6 +19,8 @@ from quail.smtp.settings import Settings
 from quail.supervise.context import Context
 
 RULES = "etc/tcprules.d/qmail-smtp.cdb"
+STOPPING = b"421 4.3.2 shutting down; try again later"
+TOO_MANY_CONNECTIONS = b"421 4.7.0 too many connections; try again later"
 _SWEEP = 1.0  # seconds between looks at silent sessions
 _GRACE = 8.0  # seconds that sessions get at TERM
 
@@ -42,12 +45,10 @@ class Smtpd:
 
     def _read_control(self) -> None:
         control = Control()
-        self._policy = policy.Policy(control)
-        self._patience = control.integer("timeoutsmtpd")
+        self._policy = policy.Rules(control, local_addresses())
         self._max_total = control.integer("concurrencyincoming")
         self._max_each = control.integer("maxconnectionsperip")
-        self.local_name = control.required("me")
-        self._settings: dict[tuple[tuple[bytes, bytes], ...], Settings] = {}
+        self._local_name = control.required("me")
 
     def log(self, text: str) -> None:
         """One line; lines of one turn of the loop are written together."""
@@ -73,10 +74,10 @@ class Smtpd:
         """What the session is served with; or what to say before the connection is closed, which may be nothing."""
         census = self._census
         if self._stopping:
-            return policy.STOPPING
+            return STOPPING
         if census.total() >= self._max_total or census.from_address(peer) >= self._max_each:
             self.log(f"{peer} refused: too many connections")
-            return policy.TOO_MANY_CONNECTIONS
+            return TOO_MANY_CONNECTIONS
         census.enter(peer)
         session.counted = True
         try:
@@ -84,15 +85,15 @@ class Smtpd:
             if decision.deny:
                 self.log(f"{peer} denied by rule {(decision.rule or b'').decode('ascii', 'replace')}:")
                 return b""
-            settings = self._settings.get(decision.environment)
-            if settings is None:
-                settings = self._policy.settings(dict(decision.environment))
-                if len(self._settings) < 1000:
-                    self._settings[decision.environment] = settings
+            session.environment = {
+                b"TCPREMOTEIP": peer.encode(),
+                b"TCPLOCALHOST": self._local_name,
+                **dict(decision.environment),
+            }
+            return self._policy.settings(session.environment)
         except TemporaryError as error:
             self.log(f"warning: {peer} dropped: {error}")
-            return policy.NO_CONTROLS
-        return settings
+            return policy.UNREADABLE_CONTROLS
 
     def leave(self, session: SmtpSession, peer: str) -> None:
         """The connection is gone."""
@@ -105,7 +106,7 @@ class Smtpd:
     def _sweep(self) -> None:
         now = self.loop.time()
         for session in list(self.sessions):
-            session.check_silence(now, self._patience)
+            session.check_silence(now, self._policy.timeout)
         self.recipients.sweep()
         self.loop.call_later(_SWEEP, self._sweep)
 

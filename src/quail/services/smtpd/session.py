@@ -5,8 +5,6 @@ import time
 from typing import TYPE_CHECKING, cast
 
 from quail.message.logtext import safe
-from quail.message.received import from_network
-from quail.net.users_protocol import KNOWN
 from quail.policy import smtp as policy
 from quail.queue.handover import END as END_OF_MESSAGE
 from quail.queue.handover import Reply, encode_envelope
@@ -21,7 +19,7 @@ _HIGH_WATER = 256 << 10  # bytes that a peer may send ahead while it has to wait
 
 
 class SmtpSession(asyncio.Protocol):
-    """`last` is when the peer was last heard, in the event loop's time."""
+    """`last` is when the peer was last heard, in the event loop's time; `environment` what its rule says, and its address."""
 
     __slots__ = (
         "_ahead",
@@ -37,6 +35,7 @@ class SmtpSession(asyncio.Protocol):
         "_service",
         "_transport",
         "counted",
+        "environment",
         "last",
     )  # fmt: skip
 
@@ -55,6 +54,7 @@ class SmtpSession(asyncio.Protocol):
         self._paused = False
         self._held_back = False
         self.counted = False
+        self.environment: dict[bytes, bytes] = {}
         self.last = 0.0
 
     # The transport's side.
@@ -171,9 +171,10 @@ class SmtpSession(asyncio.Protocol):
         def answered(letter: bytes, text: bytes) -> None:
             if self._machine is None:
                 return
-            refusal = None if letter == KNOWN else policy.recipient_refusal(letter, text)
+            refusal = policy.recipient_reply(letter)
             if refusal is not None:
-                self._service.log(f"{self._peer} recipient <{safe(address)}> refused: {safe(refusal)}")
+                why = f" ({safe(text)})" if text else ""
+                self._service.log(f"{self._peer} recipient <{safe(address)}> refused: {safe(refusal)}{why}")
             self._machine.recipient_verdict(refusal)
             self._go_on()
 
@@ -189,9 +190,7 @@ class SmtpSession(asyncio.Protocol):
     def _begin(self, sender: bytes, recipients: list[bytes], attributes: list[tuple[bytes, bytes]]) -> None:
         machine = self._machine
         assert machine is not None
-        field = from_network(
-            None, self._peer.encode(), None, machine.helo, self._service.local_name, b"SMTP", time.time()
-        )
+        field = policy.received(self.environment, machine.helo, time.time())
         self._sender, self._recipients = sender, len(recipients)
         self._message = [encode_envelope(sender, recipients, attributes), len(field).to_bytes(4, "big"), field]
         self._message_size = 0
