@@ -197,6 +197,7 @@ class Session:
         """The complete reply to the message, without its CR LF; before END only a refusal."""
         if self._state == _DONE:
             self._state = _COMMAND
+            self._events.clear()  # END, if the driver has not even asked for it
             self._output.append(reply + b"\r\n")
             if reply[:1] == b"2":
                 self._bad = self._junk = 0
