@@ -8,7 +8,7 @@ import click
 from quail.cli.home import become_owner, home_option, must_be_home
 from quail.control import checks
 from quail.control.reader import Control, parse_line, parse_list, parse_listen, parse_pairs
-from quail.control.table import CDB, HUP, INTEGER, LINE, LIST, LISTEN, PAIRS, RESTART, TABLE, Entry, absent
+from quail.control.table import CDB, INTEGER, LINE, LIST, LISTEN, PAIRS, RESTART, TABLE, Entry, absent, bounds
 from quail.control.view import NONE, View, view
 from quail.errors import ConfigError, PermanentError, TemporaryError, UsageError
 from quail.oserrors import words
@@ -137,9 +137,9 @@ def _parse(entry: Entry, data: bytes) -> None:
         control.judge_line(entry, parse_line(entry.name, data))
     elif entry.kind == INTEGER:
         text = data.removesuffix(b"\n")
-        bounds = f"a number from {entry.low} to {entry.high}"
         if not text.isdigit() or len(text) > 20 or not entry.low <= int(text) <= entry.high:
-            raise UsageError(f"{entry.name} is {bounds}" + (f" ({entry.unit})" if entry.unit else ""))
+            words = (f"{entry.name} is a whole number", f"of {entry.unit}" if entry.unit else "", bounds(entry))
+            raise UsageError(" ".join(word for word in words if word))
     elif entry.kind == LIST:
         if not parse_list(entry.name, data) and not entry.blank:
             raise UsageError(f"{entry.name} must not be empty: --unset brings back the default")
@@ -174,8 +174,8 @@ def _next_step(home: str, entry: Entry) -> str:
     if entry.name == "morercpthosts":
         return "Now call qmail-newmrh: it makes morercpthosts.cdb, which counts."
     pid = _serving(home)
-    if pid is None or entry.effect not in {HUP, RESTART}:
-        return f"This counts when {who} starts next."
+    if pid is None:
+        return "This counts when quail serve starts next."
     if entry.effect == RESTART:
         return f"This counts when quail serve (process {pid}) is stopped and started again."
     return f"To make {who} read it now: kill -HUP {pid}"

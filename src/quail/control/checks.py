@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 
 from quail.cdb.reader import Reader
 from quail.control.reader import Control, clamp, parse_integer, parse_list, read_file
-from quail.control.table import CDB, INTEGER, LINE, LIST, LISTEN, PAIRS, TABLE, Entry, absent
+from quail.control.table import CDB, INTEGER, LINE, LIST, LISTEN, PAIRS, TABLE, Entry, absent, bounds
 from quail.errors import ConfigError, PeerError, QuailError
 
 ERROR, WARNING = "error", "warning"  # something stops or defers because of it; all runs, but hardly as intended
@@ -128,7 +128,7 @@ def _one_line(path: str, entry: Entry, data: bytes) -> Iterator[Problem]:
         if first.strip().lstrip(b"0123456789"):
             yield _warn(entry.name, 1, f"is taken as {number}: a unit or sign is not understood", "write digits only")
         if (held := clamp(entry, number)) != number:
-            yield _warn(entry.name, 1, f"is taken as {held}", f"write a number from {entry.low} to {entry.high}")
+            yield _warn(entry.name, 1, f"is taken as {held}", f"write a number: {bounds(entry)}")
 
 
 def _entries(path: str, entry: Entry, data: bytes) -> Iterator[Problem]:

@@ -70,7 +70,7 @@ class Entry:
 # A row has its facts on the first line and its sentence on the next.
 # fmt: off
 _QMAIL = (
-    Entry("me", LINE, None, "serve smtpd queue", required=True, blank=False,
+    Entry("me", LINE, None, "smtpd", required=True, blank=False,
           doc="full name of this host; stands in for many other files that are missing"),
     Entry("badmailfrom", LIST, (), "smtpd", example="@spam.example",
           doc="senders whose mail is refused: whole addresses, or @host for everybody there"),
@@ -92,7 +92,7 @@ _QMAIL = (
           doc="host part of the address that double bounces go to"),
     Entry("doublebounceto", LINE, b"postmaster", "queue", example="postmaster",
           doc="local part of the address that double bounces go to; an empty file discards them"),
-    Entry("envnoathost", LINE, b"envnoathost", "queue", me=True, blank=False,
+    Entry("envnoathost", LINE, b"envnoathost", "queue users", me=True, blank=False,
           doc="host part given to a recipient that has none"),
     Entry("helohost", LINE, None, "qmail-remote", me=True, required=True, blank=False, effect=EACH_RUN,
           doc="name by which this host greets others"),
@@ -100,13 +100,13 @@ _QMAIL = (
           doc="host part of the Message-ID fields made here"),
     Entry("localiphost", LINE, None, "smtpd", me=True, blank=False,
           doc="replaces the address in a recipient like user@[192.0.2.1] where that is an address of this host"),
-    Entry("locals", LIST, (), "queue", me=True, required=True, example="example.com",
+    Entry("locals", LIST, (), "queue users", me=True, required=True, example="example.com",
           doc="domains that are delivered here, to the users of this host"),
     Entry("morercpthosts", LIST, (), "qmail-newmrh", effect=EACH_RUN, example="example.org",
           doc="further domains like those of rcpthosts; qmail-newmrh compiles them into morercpthosts.cdb"),
-    Entry("morercpthosts.cdb", CDB, None, "smtpd",
+    Entry("morercpthosts.cdb", CDB, None, "smtpd", effect=EACH_RUN,
           doc="morercpthosts as a constant database, for thousands of domains"),
-    Entry("percenthack", LIST, (), "queue", example="example.com",
+    Entry("percenthack", LIST, (), "queue users", example="example.com",
           doc="domains in which user%host@domain means user@host"),
     Entry("plusdomain", LINE, b"plusdomain", "qmail-inject", me=True, effect=EACH_RUN, example="example.com",
           doc="added to a host name that ends in a plus sign in the header of outgoing mail"),
@@ -126,7 +126,7 @@ _QMAIL = (
           doc="longest wait for each answer of a remote host"),
     Entry("timeoutsmtpd", INTEGER, 1200, "smtpd", low=1, unit="seconds",
           doc="longest silence of an SMTP client"),
-    Entry("virtualdomains", PAIRS, (), "queue", example="example.org:jane",
+    Entry("virtualdomains", PAIRS, (), "queue users", example="example.org:jane",
           doc="lines domain:prefix; mail for anybody@domain is delivered here to prefix-anybody"),
 )
 _OWN = (
@@ -159,9 +159,9 @@ _OWN = (
     # Marks of finished deliveries and bounces must still fit when new mail no longer does: never below two segments.
     Entry("minfree", INTEGER, 4 * SEGMENT, "queue", low=2 * SEGMENT, high=TOP_BYTES, unit="bytes", own=True,
           doc="space of the queue's file system that new mail leaves free"),
-    Entry("mode", LINE, b"system", "serve", blank=False, choices=(b"single", b"system"), effect=RESTART, example="single",
-          own=True, doc="single: all services run as the user that starts them; system: as qmail's accounts"),
-    Entry("rcptcheck", INTEGER, 1, "smtpd", high=1, own=True,
+    Entry("mode", LINE, b"system", "serve qmail-pw2u", blank=False, choices=(b"single", b"system"), effect=RESTART,
+          example="single", own=True, doc="single: all services run as the user that starts them; system: as qmail's accounts"),
+    Entry("rcptcheck", INTEGER, 1, "smtpd users", high=1, own=True,
           doc="1 refuses unknown local users while the client waits; 0 accepts them and bounces later"),
     Entry("smtpdworkers", INTEGER, 2, "serve", low=1, high=64, effect=RESTART, own=True,
           doc="processes that share the SMTP connections"),
@@ -175,3 +175,10 @@ def absent(entry: Entry) -> str | None:
     """Why nothing in this version reads the file, or None if something does."""
     reasons = [NOT_YET.get(reader) for reader in entry.readers]
     return None if None in reasons else reasons[0]
+
+
+def bounds(entry: Entry) -> str:
+    """The numbers that an integer can be, in words; empty where there is nothing to say."""
+    if entry.kind != INTEGER or entry.high >= TOP:
+        return f"at least {entry.low}" if entry.low else ""
+    return f"{entry.low} to {entry.high}"

@@ -154,14 +154,14 @@ def test_unset(home: str) -> None:
 @pytest.mark.parametrize(
     ("args", "reason"),
     [
-        (["databytes", "10MB"], r"databytes is a number from 0 to \d+ \(bytes\)"),
-        (["databytes", ""], "databytes is a number"),
+        (["databytes", "10MB"], "databytes is a whole number of bytes$"),
+        (["databytes", ""], "databytes is a whole number"),
         (["databytes", "1", "2"], "has a single value"),
         (["databytes"], "give databytes a value"),
         (["databytes", "1", "--unset"], "give databytes a value"),
-        (["concurrencylocal", "99999"], "concurrencylocal is a number from 0 to 1000$"),
-        (["minfree", "1000"], "minfree is a number from 134217728"),
-        (["minfree", "9" * 30], "minfree is a number"),
+        (["concurrencylocal", "99999"], "concurrencylocal is a whole number 0 to 1000$"),
+        (["minfree", "1000"], "minfree is a whole number of bytes at least 134217728"),
+        (["minfree", "9" * 30], "minfree is a whole number"),
         (["me", ""], "me: is empty"),
         (["me", "mail.example.com\nx"], "is one line"),
         (["me", " mail.example.com"], "neither begins nor ends with a blank"),
@@ -199,8 +199,8 @@ def test_set_warns_of_what_does_not_fit_the_rest(home: str) -> None:
 @pytest.mark.parametrize(
     ("name", "value", "said"),
     [
-        ("locals", "a.example", "This counts when queue starts next."),
-        ("smtpdworkers", "3", "This counts when serve starts next."),
+        ("locals", "a.example", "This counts when quail serve starts next."),
+        ("smtpdworkers", "3", "This counts when quail serve starts next."),
         ("morercpthosts", "a.example", "Now call qmail-newmrh"),
         ("helohost", "a.example", "Nothing reads helohost yet: remote delivery is not in this version."),
     ],
@@ -213,11 +213,13 @@ def test_next_step_while_quail_serves(home: str) -> None:
     os.mkdir(home + "/run")
     with open(home + "/run/serve.pid", "w", encoding="ascii") as file:
         file.write(f"{os.getpid()}\n")
-    assert f"To make queue read it now: kill -HUP {os.getpid()}" in call(home, "set", "locals", "mail.example.com")
+    assert f"To make queue and users read it now: kill -HUP {os.getpid()}" in call(
+        home, "set", "locals", "mail.example.com"
+    )
     assert "stopped and started again" in call(home, "set", "smtpdworkers", "3")
     with open(home + "/run/serve.pid", "w", encoding="ascii") as file:
         file.write("left\n")
-    assert call(home, "set", "locals", "mail.example.com").startswith("This counts when queue starts next.")
+    assert call(home, "set", "locals", "mail.example.com").startswith("This counts when quail serve starts next.")
 
 
 # check

@@ -1,0 +1,127 @@
+"""The table of control files, the code that reads them, and their manual say the same."""
+
+import ast
+import os
+import shutil
+import subprocess
+from collections import defaultdict
+
+import pytest
+
+from quail.control import document
+from quail.control.table import CDB, INTEGER, LINE, LIST, LISTEN, NOT_YET, PAIRS, TABLE
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+SOURCE = f"{ROOT}/src/quail"
+
+# How Control is asked for each kind of file.
+METHODS = {"line": LINE, "required": LINE, "integer": INTEGER, "lines": LIST, "pairs": PAIRS, "path": CDB}
+
+# Whose reading it is, by the beginning of the module's path. The rest serves several, or only shows what is there.
+READERS = {
+    "services/users": "users",
+    "services/lspawn": "lspawn",
+    "services/queue": "queue",
+    "services/smtpd": "smtpd",
+    "policy/smtp": "smtpd",
+    "cli/serve": "serve",
+}
+SHOWING = ("control/", "cli/config", "cli/init", "cli/user", "cli/run", "cli/home", "programs/qmail_showctl")
+ALONE = "programs/qmail_smtpd"  # on descriptors 0 and 1 it does the work of smtpd and users
+
+
+def reader_of(module: str) -> str | None:
+    if module.startswith(ALONE):
+        return None
+    if module.startswith("programs/"):
+        return module.removeprefix("programs/").removesuffix(".py").replace("_", "-")
+    return next((reader for start, reader in READERS.items() if module.startswith(start)), None)
+
+
+def reads() -> dict[str, set[tuple[str, str]]]:
+    """(kind, module) of each place in src that reads a control file, by the file's name."""
+    found = defaultdict(set)
+    for folder, _, names in os.walk(SOURCE):
+        for name in names:
+            module = os.path.relpath(f"{folder}/{name}", SOURCE)
+            if not name.endswith(".py") or module.startswith(SHOWING):
+                continue
+            with open(f"{folder}/{name}", encoding="utf-8") as file:
+                tree = ast.parse(file.read())
+            for node in ast.walk(tree):
+                for control_file, kind in read_by(node):
+                    found[control_file].add((kind, module))
+    return found
+
+
+def read_by(node: ast.AST) -> list[tuple[str, str]]:
+    """Name and kind of what a call of Control's methods reads, or of a path control/NAME that stands alone."""
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+        if (
+            node.func.attr == "listen"
+            and not node.args
+            and ast.unparse(node.func.value).endswith(("control", "Control()"))
+        ):
+            return [("listen", LISTEN)]
+        if node.func.attr in METHODS and len(node.args) == 1 and isinstance(node.args[0], ast.Constant):
+            return [(node.args[0].value, METHODS[node.func.attr])] if isinstance(node.args[0].value, str) else []
+    if isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant):
+        value = node.value.value
+        if isinstance(value, str) and value.startswith("control/"):
+            name = value.removeprefix("control/")
+            return [(name, TABLE[name].kind if name in TABLE else "unknown")]
+    return []
+
+
+FOUND = reads()
+
+
+@pytest.mark.parametrize("name", sorted(FOUND))
+def test_what_is_read_is_in_the_table_with_its_readers(name: str) -> None:
+    entry = TABLE[name]
+    assert {kind for kind, _ in FOUND[name]} == {entry.kind}
+    assert {reader for _, module in FOUND[name] if (reader := reader_of(module))} == set(entry.readers)
+
+
+def test_what_is_in_the_table_is_read() -> None:
+    unread = {name for name, entry in TABLE.items() if not set(entry.readers) & set(NOT_YET)} - set(FOUND)
+    assert unread == set()
+
+
+def test_what_is_said_to_be_absent_is_not_read() -> None:
+    assert {name for name in FOUND if set(TABLE[name].readers) & set(NOT_YET)} == set()
+
+
+@pytest.mark.parametrize("name", ["qmail-inject", "qmail-remote", "qmail-qmqpc"])
+def test_absent_programs_are_absent(name: str) -> None:
+    assert name in NOT_YET
+    assert not os.path.exists(f"{SOURCE}/programs/{name.replace('-', '_')}.py")
+
+
+@pytest.mark.parametrize(
+    ("path", "text", "command"),
+    [
+        ("docs/control.md", document.markdown(), "markdown"),
+        ("docs/man/qmail-control.5", document.man(), "man"),
+    ],
+)
+def test_the_manual_is_up_to_date(path: str, text: str, command: str) -> None:
+    with open(f"{ROOT}/{path}", encoding="utf-8") as file:
+        committed = file.read()
+    assert committed == text, f"call: python -m quail.control.document {command} > {path}"
+
+
+@pytest.mark.parametrize("name", TABLE)
+def test_every_file_is_documented(name: str) -> None:
+    assert f"| `{name}` | " in document.markdown()
+    assert f".TP\n.B {name.replace('-', chr(92) + '-')}\n" in document.man()
+    assert "|" not in TABLE[name].doc
+
+
+@pytest.mark.skipif(shutil.which("groff") is None, reason="groff, which formats manual pages, is not installed")
+def test_the_man_page_formats_without_a_warning() -> None:
+    done = subprocess.run(
+        ["groff", "-man", "-Tutf8", "-ww", f"{ROOT}/docs/man/qmail-control.5"], capture_output=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert b"Processes that share the SMTP connections." in b" ".join(done.stdout.split())
