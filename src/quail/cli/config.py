@@ -182,16 +182,13 @@ def _next_step(home: str, entry: Entry) -> str:
 
 
 def _serving(home: str) -> int | None:
-    """The process that serves this home, as far as run/serve.pid tells."""
+    """The process that serves this home: run/pids.json names it, and it is in the home, not a later one of that number."""
     try:
-        with open(f"{home}/run/serve.pid", encoding="ascii") as file:
-            pid = int(file.read())
-        os.kill(pid, 0)
-    except PermissionError:
-        return pid
-    except (OSError, ValueError):
+        with open(f"{home}/run/pids.json", "rb") as file:
+            pid = int(json.load(file)["serve"][0])
+        return pid if os.path.samefile(f"/proc/{pid}/cwd", home) else None
+    except (OSError, ValueError, KeyError, IndexError, TypeError):
         return None
-    return pid
 
 
 def _text(value: bytes) -> str:

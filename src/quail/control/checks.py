@@ -53,8 +53,10 @@ def check(home: str) -> list[Problem]:
     for name in present:
         problems += _unknown(name) if name not in TABLE else _file(directory, TABLE[name])
     problems += _missing(present)
-    if not any(problem.severity == ERROR for problem in problems):
+    try:
         problems += _together(Control(directory), present)
+    except QuailError:
+        pass  # a file that cannot be read is among the problems already
     problems += _stale(home)
     problems.sort(key=lambda problem: (problem.path, problem.line))
     return problems
@@ -79,6 +81,7 @@ def _unknown(name: str) -> Iterator[Problem]:
 def _file(directory: str, entry: Entry) -> Iterator[Problem]:
     path = f"{directory}/{entry.name}"
     control = Control(directory)
+    severity = WARNING if all(reader.startswith("qmail-") for reader in entry.readers) else ERROR  # no service reads it
     read: dict[str, Callable[[str], object]] = {
         LINE: control.line,
         INTEGER: control.integer,
@@ -92,14 +95,14 @@ def _file(directory: str, entry: Entry) -> Iterator[Problem]:
         mode = os.stat(path).st_mode
         data = read_file(path) or b""
     except ConfigError as error:
-        yield Problem(f"control/{entry.name}", error.line, ERROR, error.reason, error.remedy)
+        yield Problem(f"control/{entry.name}", error.line, severity, error.reason, error.remedy)
         return
     except PeerError as error:
         yield Problem(f"control/{entry.name}", 0, ERROR, f"is {error}", "call qmail-newmrh")
         return
     except QuailError as error:
         what = str(error).removeprefix(f"{path}: ")
-        yield Problem(f"control/{entry.name}", 0, ERROR, what, "let the account that runs the service read it")
+        yield Problem(f"control/{entry.name}", 0, severity, what, "let the account that runs the service read it")
         return
     except OSError:
         return  # removed this moment
@@ -169,7 +172,7 @@ def _missing(present: list[str]) -> Iterator[Problem]:
 
 
 def _together(control: Control, present: list[str]) -> Iterator[Problem]:
-    """What only shows in two files at once; all files are known to be readable."""
+    """What only shows in two files at once. Raises QuailError for a file that cannot be read."""
     accepted = {text.lower() for name in ("rcpthosts", "morercpthosts") for text in control.lines(name)}
     local = [text.lower() for text in control.lines("locals")]
     virtual = control.pairs("virtualdomains")

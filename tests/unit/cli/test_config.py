@@ -209,16 +209,24 @@ def test_next_step_while_nothing_runs(home: str, name: str, value: str, said: st
     assert call(home, "set", name, value).startswith(said)
 
 
-def test_next_step_while_quail_serves(home: str) -> None:
+def test_next_step_while_quail_serves(home: str, monkeypatch) -> None:
     os.mkdir(home + "/run")
-    with open(home + "/run/serve.pid", "w", encoding="ascii") as file:
-        file.write(f"{os.getpid()}\n")
+    with open(home + "/run/pids.json", "w", encoding="ascii") as file:
+        json.dump({"serve": [os.getpid()], "queue": [1]}, file)
+    elsewhere = call(home, "set", "locals", "mail.example.com")
+    assert elsewhere.startswith("This counts when quail serve starts next.")  # the number is somebody else's now
+    monkeypatch.chdir(home)
     assert f"To make queue and users read it now: kill -HUP {os.getpid()}" in call(
         home, "set", "locals", "mail.example.com"
     )
     assert "stopped and started again" in call(home, "set", "smtpdworkers", "3")
-    with open(home + "/run/serve.pid", "w", encoding="ascii") as file:
-        file.write("left\n")
+
+
+@pytest.mark.parametrize("left", ["", "{", "[]", '{"serve": []}', '{"serve": ["x"]}', '{"serve": [0]}'])
+def test_what_a_crash_left_of_the_numbers_does_no_harm(home: str, left: str) -> None:
+    os.mkdir(home + "/run")
+    with open(home + "/run/pids.json", "w", encoding="ascii") as file:
+        file.write(left)
     assert call(home, "set", "locals", "mail.example.com").startswith("This counts when quail serve starts next.")
 
 

@@ -106,6 +106,20 @@ def test_severity_tells_what_stops_from_what_is_odd(home: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("name", "data", "severity"),
+    [
+        ("timeoutsmtpd", b"long", ERROR),
+        ("timeoutremote", b"long", WARNING),
+        ("smtproutes", b"example.com", WARNING),
+        ("morercpthosts", b"example.com\r\n", WARNING),
+    ],
+)
+def test_only_what_a_service_reads_is_an_error(home: str, name: str, data: bytes, severity: str) -> None:
+    put(home, f"control/{name}", data)
+    assert [problem.severity for problem in check(home) if problem.path == f"control/{name}"] == [severity]
+
+
+@pytest.mark.parametrize(
     ("name", "severity", "reason"),
     [
         ("me", ERROR, "does not exist"),
