@@ -4,6 +4,7 @@ import ast
 import os
 import shutil
 import subprocess
+import sys
 from collections import defaultdict
 
 import pytest
@@ -109,6 +110,8 @@ def test_the_manual_is_up_to_date(path: str, text: str, command: str) -> None:
     with open(f"{ROOT}/{path}", encoding="utf-8") as file:
         committed = file.read()
     assert committed == text, f"call: python -m quail.control.document {command} > {path}"
+    done = subprocess.run([sys.executable, "-m", "quail.control.document", command], capture_output=True, check=True)
+    assert done.stdout.decode() == text
 
 
 @pytest.mark.parametrize("name", TABLE)
@@ -125,3 +128,30 @@ def test_the_man_page_formats_without_a_warning() -> None:
     )
     assert (done.returncode, done.stderr) == (0, b"")
     assert b"Processes that share the SMTP connections." in b" ".join(done.stdout.split())
+
+
+def test_the_reader_starts_lean() -> None:
+    heavy = [
+        "asyncio",
+        "ssl",
+        "argparse",
+        "logging",
+        "dataclasses",
+        "typing",
+        "pathlib",
+        "tempfile",
+        "subprocess",
+        "socket",
+        "re",
+        "enum",
+        "difflib",
+        "json",
+        "click",
+    ]
+    code = "import sys; before = set(sys.modules); import quail.control.reader; print(*(set(sys.modules) - before))"
+    done = subprocess.run(
+        [sys.executable, "-S", "-c", code], capture_output=True, check=True, env={"PYTHONPATH": f"{ROOT}/src"}
+    )
+    loaded = set(done.stdout.decode().split())
+    assert "quail.control.table" in loaded
+    assert loaded & set(heavy) == set()
