@@ -1,0 +1,31 @@
+"""The test root for whoever needs it.
+
+A test that takes the fixture test_root carries the marker `root`; where the root cannot be had it is skipped, with the
+reason, and fails when CI=true: there the root is part of the promise.
+"""
+
+import os
+
+import pytest
+from tests.root.image import RootUnavailableError
+from tests.root.testroot import TestRoot
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    for item in items:
+        if "test_root" in getattr(item, "fixturenames", ()):
+            item.add_marker("root")
+        elif item.get_closest_marker("root"):
+            item.fixturenames.insert(0, "test_root")
+
+
+@pytest.fixture(scope="session")
+def test_root():
+    """The machine's TestRoot; call its enter() for a box."""
+    try:
+        return TestRoot.get()
+    except RootUnavailableError as error:
+        if os.environ.get("CI") == "true":
+            pytest.fail(f"CI must run the tests in the test root, which cannot be made: {error}", pytrace=False)
+        pytest.skip(f"did not run, no test root: {error}")
