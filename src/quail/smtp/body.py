@@ -8,7 +8,7 @@ Speed: each chunk is taken by a handful of bytes methods. `splitlines` breaks a 
 with LF the text must have lost exactly one byte a line break: then every break was a CR LF. The search for CR LF dot
 finds the end and, on the way, learns whether any line starts with a dot. When a chunk has a fault it is taken again in
 halves, down to the byte that did it, so that the first fault wins however the peer's bytes were cut into pieces; that
-costs twice the chunk, once.
+costs the chunk twice more, once.
 """
 
 BARE_LF = "bare LF"
@@ -19,8 +19,8 @@ TOO_BIG = "message too big"
 
 MAX_HOPS = 100
 _LF, _CR, _DOT = b"\n\r."
-# 100 lines that count have 9 bytes each at the least: a shorter header needs no counting.
-_SAFE_HEADER = MAX_HOPS * len(b"received\n")
+# 100 lines that count have 9 bytes each at the least: where the empty line comes sooner, nothing needs to be counted.
+_SAFE_HEADER = MAX_HOPS * len(b"received\n") - 1
 _LONGEST_NAME = len(b"\ndelivered")
 
 
@@ -47,9 +47,12 @@ class Body:
         self.rest = -1
 
     def feed(self, data: bytes, at: int = 0) -> bytes:
-        """Take data[at:] (not empty), up to the end of the message; returns the text with LF line ends, b"" after a fault."""
+        """Take data[at:] (not empty), up to the end of the message; returns the text with LF line ends, b"" after a fault.
+
+        `at` is not 0 only when a new message begins there.
+        """
         held = self._held
-        text = held + data[at:] if held else data[at:] if at else data
+        text = held + data if held else data if not at else _one_message(data, at)
         start = 0
         if self._at_start and text[0] == _DOT:
             if text.startswith(b".\r\n"):
@@ -145,3 +148,9 @@ class Body:
         # A line that is counted, or too long to become one that counts, leaves only a mark that it is not empty.
         self._head = b" " if begin < 0 or len(tail) >= _LONGEST_NAME or tail == b"\nreceived" else tail
         return True
+
+
+def _one_message(data: bytes, at: int) -> bytes:
+    """data[at:], but not all the other messages that a client may have sent along with this one."""
+    end = at - 2 if data.startswith(b".\r\n", at) else data.find(b"\r\n.\r\n", at)
+    return data[at:] if end < 0 else data[at : end + 5]

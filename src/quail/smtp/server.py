@@ -135,6 +135,8 @@ class Session:
         """Take bytes from the peer; b"" means that no more will come."""
         if not data:
             self._eof = True
+        elif self._state == _CLOSED:
+            pass
         elif self._position == len(self._buffer) and not self._later:
             self._buffer = data
             self._position = 0
