@@ -74,18 +74,18 @@ def serve_home(
             "warning: serving a single home as root: use an ordinary account; program lines in dot-qmail files are refused"
         )
     workers = control.integer("smtpdworkers")
-    sockets, ports = _bind(control, smtp_port)
-    smtp = tuple(name for name in sockets if name.startswith("smtp"))
+    sockets, ports = _bind(control, smtp_port, workers)
     members = [
         Member("queue", queue.run, ("queue.sock", "control.sock"), stage=1, grace=_QUEUE_GRACE, prefix=""),
         Member("users", users.run, ("users.sock",), stage=2, grace=_LAST_GRACE, prefix="users: "),
         Member("lspawn", lspawn.run, ("lspawn.sock",), stage=2, grace=_LAST_GRACE, prefix="lspawn: "),
     ]
-    if smtp:
-        members += [
-            Member("smtpd", smtpd.run, smtp, stage=0, grace=_SMTPD_GRACE, prefix="smtpd: ", worker=worker)
-            for worker in range(workers)
-        ]
+    for worker in range(workers):
+        own = tuple(name for name in sockets if name.startswith("smtp.") and name.endswith(f".{worker}"))
+        if own:
+            members.append(
+                Member("smtpd", smtpd.run, own, stage=0, grace=_SMTPD_GRACE, prefix="smtpd: ", worker=worker)
+            )
     tree = Tree(members, sockets, home=home, mode="single", log=log, counters=census.make(workers))
     _write("run/ports.json", json.dumps(ports, indent=2, sort_keys=True) + "\n")
 
@@ -114,7 +114,7 @@ def _check(home: str, log: LineLog) -> None:
         raise PermanentError(f"not started: correct the files below {home}/control named above")
 
 
-def _bind(control: Control, smtp_port: int | None) -> tuple[dict[str, socket.socket], dict[str, str]]:
+def _bind(control: Control, smtp_port: int | None, workers: int) -> tuple[dict[str, socket.socket], dict[str, str]]:
     """Sockets by name, and what TCP ports they have. Nothing stays bound when one can't be."""
     sockets: dict[str, socket.socket] = {}
     ports: dict[str, str] = {}
@@ -123,8 +123,10 @@ def _bind(control: Control, smtp_port: int | None) -> tuple[dict[str, socket.soc
             if service not in SERVED:
                 continue
             wanted = smtp_port if smtp_port is not None and service == "smtp" and service not in ports else port
-            listener = sockets[f"{service}.{count}"] = bind_tcp(service, address, wanted)
-            bound = listener.getsockname()[1]
+            listeners = bind_tcp(service, address, wanted, workers)
+            for worker, listener in enumerate(listeners):
+                sockets[f"{service}.{count}.{worker}"] = listener
+            bound = listeners[0].getsockname()[1]
             where = f"[{address}]:{bound}" if ":" in address else f"{address}:{bound}"
             ports[service] = f"{ports[service]} {where}" if service in ports else where
         os.makedirs("run", exist_ok=True)

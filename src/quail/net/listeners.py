@@ -9,19 +9,35 @@ from quail.errors import TemporaryError
 BACKLOG = 1024
 
 
-def bind_tcp(service: str, address: str, port: int) -> socket.socket:
-    """A non-blocking listener; port 0 takes any free one. TemporaryError names what holds a busy port, and the way round."""
+def bind_tcp(service: str, address: str, port: int, count: int = 1) -> list[socket.socket]:
+    """Non-blocking listeners on one port, among which the kernel spreads connections: one for each of `count` workers. Port 0
+    takes any free one. TemporaryError names what holds a busy port, and the way round.
+    """
+    listeners: list[socket.socket] = []
+    try:
+        # Shared ports can be taken by anybody with our uid: a try without sharing tells whether somebody is there already.
+        with _socket_for(address) as probe:
+            probe.bind((address, port))
+        for _ in range(count):
+            listener = _socket_for(address)
+            listeners.append(listener)
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+            listener.bind((address, port))
+            listener.listen(BACKLOG)
+            port = listener.getsockname()[1]
+    except OSError as error:
+        for listener in listeners:
+            listener.close()
+        raise TemporaryError(_why(service, address, port, error)) from error
+    return listeners
+
+
+def _socket_for(address: str) -> socket.socket:
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK)
-    try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if family == socket.AF_INET6:
-            listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        listener.bind((address, port))
-        listener.listen(BACKLOG)
-    except OSError as error:
-        listener.close()
-        raise TemporaryError(_why(service, address, port, error)) from error
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    if family == socket.AF_INET6:
+        listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
     return listener
 
 

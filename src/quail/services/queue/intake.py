@@ -4,6 +4,7 @@ import asyncio
 import os
 import socket
 import struct
+from collections import deque
 from collections.abc import Callable
 from typing import Any, Protocol, cast
 
@@ -22,11 +23,11 @@ DEADLINE = (
 )
 IDLE_DEADLINE = 3600.0  # seconds between messages
 MAX_CHUNK = 1 << 20
+MAX_AT_WORK = 256  # messages of one connection that wait for their replies
 INLINE_TOTAL = 64 << 20  # bytes of unfinished messages in memory; above it they go to files early
 MAX_FOR_UID = 500  # connections of one ordinary user
 MAX_FOR_SERVICES = 20_000  # of the services' own accounts
 
-_HIGH_WATER = 256 << 10  # unread bytes at which a client is made to wait
 _CREDENTIALS = struct.Struct("3i")
 _TOO_LONG = b"Denvelope address too long for qq (#5.1.3)"
 _DISK_FULL = b"Zqueue disk is nearly full, try again later (#4.3.1)"
@@ -46,14 +47,16 @@ class Client(Protocol):
     def pid(self) -> int:
         """0 if it is not known."""
 
-    def reply(self, payload: bytes) -> None:
+    def reply(self, incoming: "Incoming", payload: bytes) -> None:
         """The answer: K, Z or D and its text."""
 
 
 class Incoming:
-    """A message on its way in. `parts` are its bytes so far, unless they have gone to a file."""
+    """A message on its way in. `parts` are its bytes so far, unless they have gone to a file; `answer` is the reply once it
+    is known.
+    """
 
-    __slots__ = ("accepted", "connection", "large", "number", "parts", "refusal", "size", "time")
+    __slots__ = ("accepted", "answer", "connection", "large", "number", "parts", "refusal", "size", "time")
 
     def __init__(self, connection: Client, number: int, accepted: Accepted, time: float) -> None:
         """`time` in seconds since 1970."""
@@ -65,6 +68,7 @@ class Incoming:
         self.size = 0
         self.large: LargeBody | None = None
         self.refusal: bytes | None = None
+        self.answer: bytes | None = None
 
 
 class Intake:
@@ -75,6 +79,7 @@ class Intake:
         store: Store[Any],
         writer: Writer,
         *,
+        loop: asyncio.AbstractEventLoop,
         now: Callable[[], float],
         log: Callable[[str], None],
         service_uids: frozenset[int],
@@ -83,6 +88,7 @@ class Intake:
         """`service_uids` may hold many connections; `invoked_by` gives the words of the Received line for a uid."""
         self.store = store
         self.writer = writer
+        self.loop = loop
         self.now = now
         self.log = log
         self.service_uids = service_uids
@@ -104,7 +110,7 @@ class Intake:
     def settled(self, incoming: Incoming) -> None:
         """The message is durable: say so."""
         self._leave(incoming)
-        incoming.connection.reply(b"K%d" % incoming.number)
+        incoming.connection.reply(incoming, b"K%d" % incoming.number)
 
     def refused(self, incoming: Incoming, reply: bytes = _WRITE_ERROR) -> None:
         """It is not, and never will be."""
@@ -112,7 +118,7 @@ class Intake:
             self.store.discard_large(incoming.large)
             incoming.large = None
         self._leave(incoming)
-        incoming.connection.reply(reply)
+        incoming.connection.reply(incoming, reply)
 
     def _leave(self, incoming: Incoming) -> None:
         if incoming.parts:
@@ -171,7 +177,7 @@ class Intake:
         """The message is whole."""
         if incoming.refusal is not None:
             self.abandon(incoming)
-            incoming.connection.reply(incoming.refusal)
+            incoming.connection.reply(incoming, incoming.refusal)
             return
         accepted = incoming.accepted
         entry = Entry(
@@ -187,16 +193,16 @@ class Intake:
 
 
 class Connection(asyncio.Protocol):
-    """One client: envelope, body, reply, and again. While a message waits for the disk the next is not looked at."""
+    """One client: envelope, body, envelope, body. It may send many messages before their replies, which come in order."""
 
     __slots__ = (
-        "_at",
+        "_at_work",
         "_buffer",
-        "_incoming",
+        "_flush_due",
         "_intake",
+        "_open",
         "_paused",
         "_transport",
-        "_waiting",
         "deadline",
         "pid",
         "uid",
@@ -207,8 +213,9 @@ class Connection(asyncio.Protocol):
         self._intake = intake
         self._transport: asyncio.Transport | None = None
         self._buffer = bytearray()
-        self._incoming: Incoming | None = None
-        self._waiting = False  # for the reply
+        self._open: Incoming | None = None  # not whole yet
+        self._at_work: deque[Incoming] = deque()  # whole, without a reply
+        self._flush_due = False
         self._paused = False
         self.deadline = 0.0
         self.uid = self.pid = 0
@@ -228,7 +235,7 @@ class Connection(asyncio.Protocol):
         self._touch(IDLE_DEADLINE)
 
     def _touch(self, seconds: float) -> None:
-        self.deadline = asyncio.get_running_loop().time() + seconds
+        self.deadline = self._intake.loop.time() + seconds
 
     def connection_lost(self, exc: Exception | None) -> None:
         """What was not whole is forgotten; what waits for the disk is queued all the same, its client will ask again."""
@@ -238,9 +245,9 @@ class Connection(asyncio.Protocol):
         intake.by_uid[self.uid] -= 1
         if not intake.by_uid[self.uid]:
             del intake.by_uid[self.uid]
-        if self._incoming is not None and not self._waiting:
-            intake.abandon(self._incoming)
-        self._incoming = None
+        if self._open is not None:
+            intake.abandon(self._open)
+            self._open = None
         self._transport = None
 
     def close(self) -> None:
@@ -252,22 +259,21 @@ class Connection(asyncio.Protocol):
         """Any number of bytes of any number of frames."""
         self._touch(DEADLINE)
         self._buffer += data
-        if not self._waiting:
-            self._work()
-        elif len(self._buffer) > _HIGH_WATER and not self._paused and self._transport is not None:
+        self._work()
+        if len(self._at_work) >= MAX_AT_WORK and not self._paused and self._transport is not None:
             self._paused = True
             self._transport.pause_reading()
 
     def _work(self) -> None:
-        buffer = self._buffer
+        intake, buffer = self._intake, self._buffer
         at, end = 0, len(buffer)
         try:
-            while not self._waiting and end - at >= 4:
+            while end - at >= 4 and len(self._at_work) < MAX_AT_WORK:
                 size = int.from_bytes(buffer[at : at + 4], "big")
-                incoming = self._incoming
+                incoming = self._open
                 if size == ABANDON_LENGTH and incoming is not None:
-                    self._intake.abandon(incoming)
-                    self._incoming = None
+                    intake.abandon(incoming)
+                    self._open = None
                     at += 4
                     continue
                 if size > (MAX_ENVELOPE if incoming is None else MAX_CHUNK):
@@ -275,43 +281,49 @@ class Connection(asyncio.Protocol):
                 stop = at + 4 + size
                 if stop > end:
                     break
-                payload = bytes(buffer[at + 4 : stop])
-                at = stop
                 if incoming is None:
-                    self._incoming = self._intake.begin(self, decode_envelope(payload))
-                elif payload:
-                    self._intake.add(incoming, payload)
+                    self._open = intake.begin(self, decode_envelope(bytes(buffer[at + 4 : stop])))
+                elif size:
+                    intake.add(incoming, bytes(buffer[at + 4 : stop]))
                 else:
-                    self._waiting = True
-                    self._intake.end(incoming)
+                    self._open = None
+                    self._at_work.append(incoming)
+                    intake.end(incoming)
+                at = stop
         except PeerError as error:
-            self._intake.log(f"warning: uid {self.uid} pid {self.pid} on run/queue.sock: {error}")
-            if self._incoming is not None and not self._waiting:
-                self._intake.abandon(self._incoming)
-                self._incoming = None
+            intake.log(f"warning: uid {self.uid} pid {self.pid} on run/queue.sock: {error}")
+            if self._open is not None:
+                intake.abandon(self._open)
+                self._open = None
             if self._transport is not None:
                 self._transport.write(frame(_FORMAT))
                 self._transport.close()
             at = end
         del buffer[:at]
 
-    def reply(self, payload: bytes) -> None:
-        """The answer to the message at hand; then the next one."""
-        self._waiting = False
-        self._incoming = None
-        if self._transport is None:
+    def reply(self, incoming: Incoming, payload: bytes) -> None:
+        """The answer to one of the messages; written together with others, and not before those of earlier ones."""
+        incoming.answer = payload
+        if not self._flush_due:
+            self._flush_due = True
+            self._intake.loop.call_soon(self._flush)
+
+    def _flush(self) -> None:
+        self._flush_due = False
+        at_work = self._at_work
+        replies = []
+        while at_work and (answer := at_work[0].answer) is not None:
+            at_work.popleft()
+            replies.append(frame(answer))
+        if self._transport is None or not replies:
             return
-        self._transport.write(frame(payload))
-        if not self._intake.stopping:
+        self._transport.write(b"".join(replies))
+        if not (at_work or self._open):
             self._touch(IDLE_DEADLINE)
         if self._paused:
             self._paused = False
             self._transport.resume_reading()
         if self._buffer:
-            asyncio.get_running_loop().call_soon(self._continue)
-
-    def _continue(self) -> None:
-        if not self._waiting:
             self._work()
 
 

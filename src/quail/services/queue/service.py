@@ -61,8 +61,9 @@ class DropClient:
         self._drop = drop
         self._name = dropped.name
 
-    def reply(self, payload: bytes) -> None:
+    def reply(self, incoming: Incoming, payload: bytes) -> None:
         """Queued: the file goes; refused for good: it stays, and is named once; else it is tried at the next scan."""
+        del incoming
         if payload[:1] == b"K":
             self._drop.remove(self._name)
         elif payload[:1] == b"D":
@@ -115,6 +116,7 @@ class QueueService:
         self._intake = Intake(
             self.store,
             self.writer,
+            loop=loop,
             now=self.now,
             log=self.log,
             service_uids=own_uids(),
@@ -373,4 +375,3 @@ def run(context: Context) -> None:
         loop.run_forever()
     finally:
         service.close()
-

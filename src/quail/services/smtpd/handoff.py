@@ -1,7 +1,12 @@
-"""Connections to the queue, kept and lent to one session at a time. docs/formats/handover.md."""
+"""Connections to the queue. docs/formats/handover.md.
+
+A message that is gathered whole goes over one connection that all sessions share: many of them, and their replies, travel
+together. A longer one has a connection to itself while it lasts, which is then kept for the next.
+"""
 
 import asyncio
 import socket
+from collections import deque
 from typing import Protocol, cast
 
 from quail.errors import PeerError
@@ -23,60 +28,67 @@ class Borrower(Protocol):
 
 
 class Handoff(asyncio.Protocol):
-    """One connection. It belongs to `borrower` from acquire() until the reply or abandon()."""
+    """One connection. `borrowers` wait for their replies, in order; a streaming one is alone."""
 
-    __slots__ = ("_pool", "_splitter", "_transport", "_unsent", "borrower")
+    __slots__ = ("_flush_due", "_loop", "_pool", "_splitter", "_transport", "_unsent", "borrowers")
 
-    def __init__(self, pool: "HandoffPool") -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, pool: "HandoffPool") -> None:
         """Made by the pool."""
+        self._loop = loop
         self._pool = pool
         self._splitter = Splitter(MAX_REPLY)
         self._transport: asyncio.Transport | None = None
         self._unsent: list[bytes] = []
-        self.borrower: Borrower | None = None
+        self._flush_due = False
+        self.borrowers: deque[Borrower] = deque()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """What was written before goes out now."""
         self._transport = cast(asyncio.Transport, transport)
-        if self._unsent:
+        self._flush()
+
+    def write(self, data: bytes) -> None:
+        """Frames of a message; those of one turn of the loop go out together."""
+        self._unsent.append(data)
+        if not self._flush_due:
+            self._flush_due = True
+            self._loop.call_soon(self._flush)
+
+    def _flush(self) -> None:
+        self._flush_due = False
+        if self._transport is not None and self._unsent:
             self._transport.write(b"".join(self._unsent))
             self._unsent.clear()
 
-    def write(self, data: bytes) -> None:
-        """Frames of the message at hand."""
-        if self._transport is None:
-            self._unsent.append(data)
-        else:
-            self._transport.write(data)
-
     def abandon(self) -> None:
-        """Give the message up; the connection can be used again."""
+        """Give the streamed message up; the connection can be used again."""
         self.write(ABANDON)
-        self.borrower = None
+        self.borrowers.clear()
         self._pool.give_back(self)
 
     def data_received(self, data: bytes) -> None:
-        """The reply."""
+        """Replies."""
         try:
             for payload in self._splitter.feed(data):
-                borrower, self.borrower = self.borrower, None
-                reply = decode_reply(payload)
-                if borrower is None:
+                if not self.borrowers:
                     raise PeerError("a reply that nobody waits for")
-                self._pool.give_back(self)
+                reply = decode_reply(payload)
+                borrower = self.borrowers.popleft()
+                if not self.borrowers:
+                    self._pool.give_back(self)
                 borrower.handed_over(reply)
         except PeerError:
             self.close()
 
     def pause_writing(self) -> None:
         """Called by the transport."""
-        if self.borrower is not None:
-            self.borrower.pause_message(True)
+        for borrower in self.borrowers:
+            borrower.pause_message(True)
 
     def resume_writing(self) -> None:
         """Called by the transport."""
-        if self.borrower is not None:
-            self.borrower.pause_message(False)
+        for borrower in self.borrowers:
+            borrower.pause_message(False)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The queue was stopped or died: a message without a reply is not known to be queued."""
@@ -87,9 +99,8 @@ class Handoff(asyncio.Protocol):
     def failed(self) -> None:
         """No connection, or none any more."""
         self._pool.forget(self)
-        borrower, self.borrower = self.borrower, None
-        if borrower is not None:
-            borrower.handed_over(GONE)
+        while self.borrowers:
+            self.borrowers.popleft().handed_over(GONE)
 
     def close(self) -> None:
         """Drop the connection."""
@@ -104,18 +115,28 @@ class HandoffPool:
         """Connects when the first message comes."""
         self._loop = loop
         self._path = path
+        self._shared: Handoff | None = None
         self._idle: list[Handoff] = []
         self._tasks: set[asyncio.Task[None]] = set()
 
+    def submit(self, frames: bytes, borrower: Borrower) -> None:
+        """A whole message."""
+        if self._shared is None:
+            self._shared = self._new()
+        self._shared.borrowers.append(borrower)
+        self._shared.write(frames)
+
     def acquire(self, borrower: Borrower) -> Handoff:
-        """A connection for one message."""
-        handoff = self._idle.pop() if self._idle else None
-        if handoff is None:
-            handoff = Handoff(self)
-            task = self._loop.create_task(self._connect(handoff))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
-        handoff.borrower = borrower
+        """A connection for one message that is written piece by piece."""
+        handoff = self._idle.pop() if self._idle else self._new()
+        handoff.borrowers.append(borrower)
+        return handoff
+
+    def _new(self) -> Handoff:
+        handoff = Handoff(self._loop, self)
+        task = self._loop.create_task(self._connect(handoff))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
         return handoff
 
     async def _connect(self, handoff: Handoff) -> None:
@@ -129,6 +150,8 @@ class HandoffPool:
 
     def give_back(self, handoff: Handoff) -> None:
         """It has no message any more."""
+        if handoff is self._shared:
+            return
         if len(self._idle) < MAX_IDLE:
             self._idle.append(handoff)
         else:
@@ -136,10 +159,12 @@ class HandoffPool:
 
     def forget(self, handoff: Handoff) -> None:
         """It is of no use any more."""
+        if handoff is self._shared:
+            self._shared = None
         if handoff in self._idle:
             self._idle.remove(handoff)
 
     def close(self) -> None:
         """At the end."""
-        for handoff in list(self._idle):
+        for handoff in [*self._idle, *([self._shared] if self._shared is not None else [])]:
             handoff.close()

@@ -14,7 +14,7 @@ from quail.smtp.server import ABANDON, BEGIN, BODY, CLOSE, END, RECIPIENT, Sessi
 if TYPE_CHECKING:
     from quail.services.smtpd.service import Smtpd
 
-_GATHER = 16 << 10  # bytes of a message kept here before a connection to the queue is taken for it
+_GATHER = 32 << 10  # bytes of a message kept here before it has to be streamed to the queue
 _HIGH_WATER = 256 << 10  # bytes that a peer may send ahead while it has to wait
 
 
@@ -209,7 +209,11 @@ class SmtpSession(asyncio.Protocol):
 
     def _end(self) -> None:
         self._message.append(END_OF_MESSAGE)
-        self._send()
+        if self._handoff is not None:
+            self._send()
+        else:
+            self._service.pool.submit(b"".join(self._message), self)
+            self._message.clear()
 
     def _abandon(self, reason: str) -> None:
         self._message.clear()
