@@ -16,6 +16,7 @@ UNKNOWN = b"N"
 TROUBLE = b"T"
 MAX_REQUEST = 8192  # bytes; an address has at most 1002
 MAX_REPLY = 65536  # bytes; a record of users/cdb in one answer
+MAX_DIGITS = 10  # of a uid or gid
 
 _HEAD = struct.Struct(">IIc")
 _TAGGED = struct.Struct(">Ic")
@@ -69,7 +70,7 @@ def encode_owner(owner: Owner) -> bytes:
 def decode_owner(payload: bytes) -> Owner:
     """What encode_owner was given; PeerError for anything else."""
     fields = payload.split(b"\0")
-    if len(fields) != 6 or not (fields[1].isdigit() and fields[2].isdigit()):
+    if len(fields) != 6 or not all(number.isdigit() and len(number) <= MAX_DIGITS for number in fields[1:3]):
         raise PeerError("users answer is not user, uid, gid, home, dash, ext")
     user, uid, gid, home, dash, ext = fields
     return Owner(user, int(uid), int(gid), home, dash, ext)

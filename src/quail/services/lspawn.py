@@ -70,6 +70,12 @@ class Lspawn:
         self._log = context.log
         self._clock = time.monotonic
         self._loop = Loop()
+        for number, callback in (
+            (signal.SIGTERM, self._terminate),
+            (signal.SIGHUP, self._reread),
+            (signal.SIGCHLD, self._reap),
+        ):
+            self._loop.on_signal(number, callback)
         self._default_delivery = _default_delivery()
         self._users = UsersClient(self._loop, "run/users.sock", self._answered, self._clock)
         self._pools: dict[int, Pool] = {}
@@ -78,12 +84,6 @@ class Lspawn:
         self._listener = Listener(self._loop, context.sockets["lspawn.sock"], self._accept)
         self._stop_at: float | None = None
         self._loop.add(context.life_fd, READ, self._orphaned)
-        for number, callback in (
-            (signal.SIGTERM, self._terminate),
-            (signal.SIGHUP, self._reread),
-            (signal.SIGCHLD, self._reap),
-        ):
-            self._loop.on_signal(number, callback)
 
     def serve(self) -> None:
         """Until TERM, and then at most STOP_WITHIN for the jobs that were taken."""

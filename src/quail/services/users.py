@@ -60,15 +60,15 @@ class Users:
     def __init__(self, context: Context) -> None:
         """TemporaryError if a control file is malformed or can't be read."""
         self._log = context.log
-        self._rules = _Rules()
-        self._lookup = Lookup(CDB)
         self._stopping = False
         self._loop = Loop()
+        self._loop.on_signal(signal.SIGTERM, self._terminate)
+        self._loop.on_signal(signal.SIGHUP, self._reread)  # before reading: what changes meanwhile is read again
+        self._rules = _Rules()
+        self._lookup = Lookup(CDB)
         self._clients: set[FrameStream] = set()
         self._listener = Listener(self._loop, context.sockets["users.sock"], self._accept)
         self._loop.add(context.life_fd, READ, self._orphaned)
-        self._loop.on_signal(signal.SIGTERM, self._terminate)
-        self._loop.on_signal(signal.SIGHUP, self._reread)
 
     def serve(self) -> None:
         """Until TERM: clients ask again when the next one has started."""

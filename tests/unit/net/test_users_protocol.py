@@ -37,7 +37,16 @@ def test_owner():
 
 
 @pytest.mark.parametrize(
-    "wire", [b"", b"joe", b"joe\0001\0002\0/h\0-", b"joe\0x\0002\0/h\0-\0e", b"joe\x001\0-2\0/h\0-\0e", b"\0" * 6]
+    "wire",
+    [
+        b"",
+        b"joe",
+        b"joe\0001\0002\0/h\0-",
+        b"joe\0x\0002\0/h\0-\0e",
+        b"joe\x001\0-2\0/h\0-\0e",
+        b"\0" * 6,
+        b"joe\0" + b"1" * 5000 + b"\x002\0/h\0-\0e",
+    ],
 )
 def test_no_owner(wire):
     with pytest.raises(PeerError):
