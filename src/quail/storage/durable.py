@@ -21,7 +21,9 @@ def sync_directory(calls: SystemCalls, path: str) -> None:
         calls.close(fd)
 
 
-def replace_file(path: str, data: bytes, *, mode: int = 0o644, calls: SystemCalls = REAL, tmp: str | None = None) -> None:
+def replace_file(
+    path: str, data: bytes, *, mode: int = 0o644, calls: SystemCalls = REAL, tmp: str | None = None
+) -> None:
     """Replace path by data, durably: readers see the old file or the new one, never a part.
 
     The temporary file is `tmp`, by default path + ".tmp"; an old one left there by a crash is overwritten.
