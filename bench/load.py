@@ -1,0 +1,84 @@
+"""The load, and what it costs: smtp-source against a server in a box, processor time from /proc, Maildirs counted."""
+
+import os
+import time
+from typing import NamedTuple
+
+from tests.root.box import Box
+
+TICKS = os.sysconf("SC_CLK_TCK")
+
+# Runs in the box, whose loopback the machine cannot reach. Arguments: port, seconds.
+BANNER = """
+import socket, sys, time
+end = time.monotonic() + float(sys.argv[2])
+while True:
+    try:
+        with socket.create_connection(("127.0.0.1", int(sys.argv[1])), 5) as link:
+            word = link.recv(4)
+            link.sendall(b"QUIT\\r\\n")
+            while link.recv(512):
+                pass
+        if word == b"220 ":
+            break
+    except OSError:
+        pass
+    if time.monotonic() > end:
+        sys.exit("no 220 on port " + sys.argv[1])
+    time.sleep(0.02)
+"""
+
+
+class Shape(NamedTuple):
+    """What is sent: `size` bytes a message, `sessions` at a time, one message a connection or all on a few."""
+
+    messages: int
+    sessions: int = 20
+    size: int = 4096
+    persistent: bool = False
+
+
+def await_banner(box: Box, port: int, seconds: float = 60) -> None:
+    """Return when the server greets; raise BoxError after some seconds."""
+    box.run(["python3", "-c", BANNER, str(port), str(seconds)], timeout=seconds + 30)
+
+
+def send(box: Box, port: int, recipient: str, shape: Shape) -> float:
+    """Send all messages; the seconds it took. smtp-source fails at the first reply that is not the expected one."""
+    words = ["smtp-source", "-s", str(shape.sessions), "-l", str(shape.size), "-m", str(shape.messages)]
+    words += ["-f", "sender@example.org", "-t", recipient, *(["-d"] if shape.persistent else [])]
+    start = time.monotonic()
+    box.run([*words, f"127.0.0.1:{port}"], timeout=1800)
+    return time.monotonic() - start
+
+
+def await_files(folder: str, count: int, seconds: float = 1800) -> float:
+    """The seconds until a folder holds that many files. The looking takes a fiftieth of a core at most."""
+    begin = time.monotonic()
+    end = begin + seconds
+    while True:
+        start = time.monotonic()
+        found = len(os.listdir(folder)) if os.path.isdir(folder) else 0
+        if found >= count:
+            return time.monotonic() - begin
+        if start > end:
+            raise TimeoutError(f"{folder} holds {found} of {count} messages after {seconds:.0f} s")
+        time.sleep(max(0.02, 50 * (time.monotonic() - start)))
+
+
+def cpu_seconds(box: Box) -> float:
+    """Processor time used so far by every process of the box, those that have ended included."""
+    inside = os.readlink(f"/proc/{box.pid}/ns/pid")
+    ticks = 0
+    for name in os.listdir("/proc"):
+        if not name.isdigit():
+            continue
+        try:
+            if os.readlink(f"/proc/{name}/ns/pid") != inside:
+                continue
+            with open(f"/proc/{name}/stat", "rb") as file:
+                words = file.read().rpartition(b") ")[2].split()
+        except (FileNotFoundError, ProcessLookupError, PermissionError):
+            continue
+        ticks += sum(map(int, words[11:15]))  # proc(5): utime, stime and those of children that were waited for
+    return ticks / TICKS

@@ -1,0 +1,83 @@
+"""Postfix as Debian builds it, with a configuration and folders of its own. It syncs each file that it queues or delivers.
+
+What differs from its defaults is in its favour or makes the two sides alike: no chroot, local deliveries to the one
+mailbox 20 at a time instead of 2, the log in a file as for Quail. Recipients are checked against the accounts (default).
+"""
+
+import os
+
+from tests.root.box import Box, Guest
+from tests.root.testroot import TESTER
+
+MAIN = """\
+compatibility_level = 3.6
+queue_directory = /srv/spool
+data_directory = /srv/data
+maillog_file = /srv/log
+maillog_file_prefixes = /srv
+myhostname = localhost
+mydestination = localhost
+inet_interfaces = 127.0.0.1
+inet_protocols = ipv4
+mynetworks = 127.0.0.0/8
+alias_maps =
+alias_database =
+biff = no
+home_mailbox = Maildir/
+local_destination_concurrency_limit = 20
+"""
+HOLD = "smtpd_recipient_restrictions = check_recipient_access static:HOLD, permit_mynetworks, reject\n"
+MASTER = """\
+smtp       inet  n  -  n  -     -  smtpd
+pickup     unix  n  -  n  60    1  pickup
+cleanup    unix  n  -  n  -     0  cleanup
+qmgr       unix  n  -  n  300   1  qmgr
+rewrite    unix  -  -  n  -     -  trivial-rewrite
+bounce     unix  -  -  n  -     0  bounce
+defer      unix  -  -  n  -     0  bounce
+trace      unix  -  -  n  -     0  bounce
+verify     unix  -  -  n  -     1  verify
+flush      unix  n  -  n  1000? 0  flush
+proxymap   unix  -  -  n  -     -  proxymap
+proxywrite unix  -  -  n  -     1  proxymap
+showq      unix  n  -  n  -     -  showq
+error      unix  -  -  n  -     -  error
+retry      unix  -  -  n  -     -  error
+local      unix  -  n  n  -     -  local
+anvil      unix  -  -  n  -     1  anvil
+postlog    unix-dgram n - n -   1  postlogd
+"""
+
+
+class Postfix:
+    """One installation in `folder`, which the box has as /srv. Nothing is left to stop but the box."""
+
+    name = "Postfix"
+    port = 25
+    recipient = "tester@localhost"
+
+    def __init__(self, folder: str, *, held: bool) -> None:
+        """Write the configuration. `held`: accepted messages stay queued (in the hold queue)."""
+        self.folder, self.held, self.maildir = folder, held, folder + "/home/Maildir/new"
+        for name in ("etc", "spool", "data", "home"):
+            os.mkdir(f"{folder}/{name}")
+        os.chown(folder + "/home", TESTER, TESTER)
+        for name, text in (("main.cf", MAIN + (HOLD if held else "")), ("master.cf", MASTER)):
+            with open(f"{folder}/etc/{name}", "w", encoding="utf-8") as file:
+                file.write(text)
+
+    def start(self, box: Box, tracer: tuple[str, ...] = ()) -> Guest:
+        """Start it in the foreground of the box, below `tracer` if given."""
+        box.run(["sh", "-c", "chown postfix /srv/data && usermod --home /srv/home tester"])
+        log = os.open(self.folder + "/start.log", os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            return box.popen([*tracer, "postfix", "-c", "/srv/etc", "start-fg"], stdout=log, stderr=log)
+        finally:
+            os.close(log)
+
+    def queued(self, _box: Box) -> int:
+        """Messages that were accepted and are held."""
+        return sum(len(files) for _, _, files in os.walk(self.folder + "/spool/hold"))
+
+    def version(self, box: Box) -> str:
+        return box.run(["postconf", "-h", "mail_version"]).stdout.strip()
