@@ -1,14 +1,17 @@
-"""Which loop should carry the sessions? One server process, 20 clients, four short exchanges and a 4 KB one, then a new connection
-or the same again. Prints the server's CPU microseconds for each round of five exchanges. docs/decisions/0003-event-loops.md.
+"""Which loop should carry the sessions? One server process, 20 clients, four short exchanges and a 4 KB one, then a new
+connection or the same again. Prints the server's CPU microseconds for each round of five exchanges. docs/decisions/0003-event-loops.md.
 
 usage: python -m bench.micro_loops
 """
 
+import asyncio
 import os
 import select
 import signal
 import socket
 import sys
+
+import uvloop
 
 ROUNDS = 400
 CLIENTS = 20
@@ -48,10 +51,6 @@ def serve_epoll(listener: socket.socket) -> None:
 
 
 def serve_uvloop(listener: socket.socket) -> None:
-    import asyncio
-
-    import uvloop
-
     class Echo(asyncio.Protocol):
         def connection_made(self, transport: asyncio.BaseTransport) -> None:
             self.transport = transport

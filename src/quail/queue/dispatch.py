@@ -5,7 +5,7 @@ No I/O of its own: it speaks through a Store (reading), `submit` (entries for th
 """
 
 import heapq
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
 
 from quail.errors import PeerError, TemporaryError
@@ -13,7 +13,7 @@ from quail.message.logtext import safe
 from quail.message.routing import Routes
 from quail.message.verp import expand
 from quail.queue import records
-from quail.queue.active import Active
+from quail.queue.active import Active, destination_of
 from quail.queue.records import Accepted
 from quail.queue.schedule import LOCAL, REMOTE, Channel, next_try
 from quail.queue.store import DamagedBodyError, Entry, Store
@@ -136,7 +136,13 @@ class Dispatcher:
         message = self._active[number] = self._make(number, accepted, time, size)
         return message
 
-    def _enqueue(self, message: Active, channels: Iterable[str], *, fresh: bool) -> None:
+    def _enqueue(self, message: Active, channels: tuple[str, ...], *, fresh: bool) -> None:
+        if len(message.left) == 1 and not (message.in_flight or message.tried):  # most mail
+            ((channel, address),) = message.left.values()
+            if channel in channels:
+                self.channels[channel].add(destination_of(channel, address), message.number, fresh=fresh)
+                message.waiting += 1
+            return
         for channel in channels:
             for destination in message.destinations(channel):
                 self.channels[channel].add(destination, message.number, fresh=fresh)
