@@ -1,5 +1,6 @@
 """Which loop should carry the sessions? One server process, 20 clients, four short exchanges and a 4 KB one, then a new
-connection or the same again. Prints the server's CPU microseconds for each round of five exchanges. docs/decisions/0003-event-loops.md.
+connection or the same again. Prints the server's CPU microseconds for each round of five exchanges.
+docs/decisions/0003-event-loops.md.
 
 usage: python -m bench.micro_loops
 """
