@@ -78,18 +78,26 @@ class Batches:
         self._log = log
         self._calls = calls
         self._plans = Plans(default_delivery)
+        self._queue_trouble: Refusal | None = None
 
-    def deliver(self, deliveries: list[Delivery]) -> None:
-        """Give every delivery its report."""
+    def deliver(self, deliveries: list[Delivery], done: Callable[[list[Delivery]], None]) -> None:
+        """Give every delivery its report and tell `done`, at once for those that need nothing from the queue."""
         self._plans = Plans(self._default_delivery)
+        self._queue_trouble = None
         active = [delivery for delivery in deliveries if self._guarded(self._begin, delivery)]
         while active:
             due = [delivery for delivery in active if self._guarded(self._advance, delivery)]
             self._to_maildirs(due)
             active = [delivery for delivery in due if not delivery.letter]
-        for delivery in deliveries:
-            if not delivery.letter:
-                self._guarded(self._finish, delivery)
+        forwarding = [
+            delivery for delivery in deliveries if not delivery.letter and self._guarded(self._finish, delivery)
+        ]
+        ready = [delivery for delivery in deliveries if delivery.letter]
+        if ready:
+            done(ready)
+        for delivery in forwarding:
+            self._guarded(self._forward, delivery)
+            done([delivery])
 
     def _guarded(self, step: Callable[[Delivery], bool], delivery: Delivery) -> bool:
         """Whether the step says that there is more to do; whatever it raises is a report of this delivery alone."""
@@ -146,15 +154,18 @@ class Batches:
                 delivery.end(DEFERRED, request.error.encode() + b"\n")
                 self._log(f"{request.maildir}: {request.error} {request.cause}")
 
-    def _finish(self, delivery: Delivery) -> bool:
-        text = b"did %d+%d+0\n" % (delivery.files, len(delivery.forwards))
+    @staticmethod
+    def _finish(delivery: Delivery) -> bool:
+        """Report what has only files; True if there is something to forward."""
         if delivery.forwards:
-            text += b"qp %b\n" % self._forward(delivery)
-        delivery.end(DELIVERED, text)
+            return True
+        delivery.end(DELIVERED, b"did %d+0+0\n" % delivery.files)
         return False
 
-    def _forward(self, delivery: Delivery) -> bytes:
-        """Hand the message to the queue for all forward addresses; returns its number there."""
+    def _forward(self, delivery: Delivery) -> bool:
+        """Hand the message to the queue, for all forward addresses at once."""
+        if self._queue_trouble is not None:
+            raise self._queue_trouble  # one wait for a queue that does not answer is enough for a batch
         local, host = address.split(delivery.recipient)
         sender = self._plans.new_sender(delivery.home, delivery.dash, delivery.ext, delivery.sender, local, host)
         try:
@@ -163,10 +174,12 @@ class Batches:
             raise
         except (OSError, QuailError) as error:
             reason = oserrors.words(error) if isinstance(error, OSError) else str(error)
-            raise _cannot_forward(DEFERRED, f"can't reach the queue: {reason} (#4.3.0)".encode()) from error
+            self._queue_trouble = _cannot_forward(DEFERRED, f"can't reach the queue: {reason} (#4.3.0)".encode())
+            raise self._queue_trouble from error
         if reply.letter != DELIVERED:
             raise _cannot_forward(reply.letter, reply.text)
-        return reply.text
+        delivery.end(DELIVERED, b"did %d+%d+0\nqp %b\n" % (delivery.files, len(delivery.forwards), reply.text))
+        return False
 
 
 def _request(delivery: Delivery, path: str) -> maildir.Request:

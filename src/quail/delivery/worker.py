@@ -22,6 +22,7 @@ from quail.queue.handover import Client
 
 BATCH = 64  # tasks
 CHUNK = 1 << 20  # bytes read at once
+QUEUE_PATIENCE = 60.0  # seconds for each step of handing a forwarded message over
 MAX_LOG = 2000  # bytes of one log line
 
 _SOCKET = 3  # the one descriptor that a worker begins with, beside 0 to 2
@@ -116,15 +117,16 @@ def _serve(sock: socket.socket, default_delivery: bytes, queue_path: str) -> Non
     def log(text: str) -> None:
         lines.append(encode_report(0, LOG, text.strip().encode(errors="backslashreplace")[-MAX_LOG:]))
 
-    queue = Client(queue_path)
-    batches = Batches(default_delivery, queue, log)
+    def done(finished: list[Delivery]) -> None:
+        reports = [encode_report(delivery.tag, delivery.letter, delivery.text) for delivery in finished]
+        sock.sendall(b"".join(lines + reports))
+        lines.clear()
+
+    batches = Batches(default_delivery, Client(queue_path, timeout=QUEUE_PATIENCE), log)
     tasks = _Tasks(sock)
     while frames := tasks.take():
         deliveries = [tasks.delivery(frame) for frame in frames]
-        batches.deliver(deliveries)
-        reports = [encode_report(delivery.tag, delivery.letter, delivery.text) for delivery in deliveries]
-        sock.sendall(b"".join(lines + reports))
-        lines.clear()
+        batches.deliver(deliveries, done)
         for delivery in deliveries:
             if delivery.message.descriptor >= 0:
                 os.close(delivery.message.descriptor)

@@ -51,7 +51,9 @@ class House:
         return Delivery(0, str(self.home), dash, ext, sender, recipient, message or Message(BODY))
 
     def run(self, *deliveries):
-        Batches(self.default, self.queue, self.log.append, self.calls).deliver(list(deliveries))
+        told = []
+        Batches(self.default, self.queue, self.log.append, self.calls).deliver(list(deliveries), told.extend)
+        assert sorted(map(id, told)) == sorted(map(id, deliveries))
         return [(one.letter, one.text) for one in deliveries]
 
     def extended(self, content, mode=0o600, **how):
@@ -187,6 +189,19 @@ def test_owner_goes_by_the_whole_extension(house):
 def test_forwarding_fails(house, answer, letter, text):
     house.queue.answer = answer
     assert house.extended(b"&a@b\n") == (letter, b"Unable to forward message: " + text + b".\n")
+
+
+def test_a_queue_that_does_not_answer_is_waited_for_once_and_holds_nothing_else_up(house):
+    house.write(".qmail-x", b"&a@b\n")
+    house.queue.answer = TimeoutError("timed out")
+    deliveries = [house.delivery(dash=b"-", ext=b"x"), house.delivery(), house.delivery(dash=b"-", ext=b"x")]
+    told = []
+    Batches(house.default, house.queue, house.log.append).deliver(
+        deliveries, lambda done: told.append((len(house.queue.taken), [one.letter for one in done]))
+    )
+    assert told == [(0, [b"K"]), (1, [b"Z"]), (1, [b"Z"])]
+    house.queue.answer = Reply(b"K", b"17")
+    assert house.run(house.delivery(dash=b"-", ext=b"x"))[0][0] == b"K"
 
 
 @pytest.mark.parametrize("recipient", [b"u-x@ex.org", b"u-X@ex.org"])
