@@ -1,6 +1,7 @@
 """Asking the queue service as an operator: run/control.sock. docs/formats/local-sockets.md."""
 
 import json
+import os
 import socket
 from collections.abc import Iterator
 from typing import Any
@@ -23,7 +24,12 @@ class OperatorClient:
         self._splitter = Splitter(_MAX_ANSWER)
         path = f"{home}/run/control.sock"
         try:
-            self._socket.connect(path)
+            # The address of a socket has at most 107 bytes, the path of a home may have more.
+            folder = os.open(f"{home}/run", os.O_PATH | os.O_CLOEXEC)
+            try:
+                self._socket.connect(f"/proc/self/fd/{folder}/control.sock")
+            finally:
+                os.close(folder)
         except PermissionError as error:
             raise PermanentError(f"{path}: only root and the owner of the home may ask the queue") from error
         except OSError as error:
