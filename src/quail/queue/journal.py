@@ -4,6 +4,7 @@ DESIGN and docs/formats/journal.md give the rules; every one stands for a hole t
 recovery.py, the rewriting of old segments in compaction.py.
 """
 
+import errno
 import os
 from collections.abc import Iterator
 
@@ -50,6 +51,7 @@ class Journal:
         running: int,
         ends: dict[int, int],
         next_segment: int,
+        mark: tuple[int, int] = (0, 0),
         segment_size: int = SEGMENT_SIZE,
     ) -> None:
         """`ends`: valid end of every segment on disk; the journal goes on in a new one, `next_segment`."""
@@ -66,7 +68,8 @@ class Journal:
         self._fd = -1
         self._segment = 0
         self._offset = 0  # where the next batch starts: behind the last durable one
-        self._mark = (0, 0)
+        self._mark = mark
+        self._body_names_lost = 0  # failed syncs of mess/
         self.bytes_on_disk = sum(ends.values())
 
     @property
@@ -89,13 +92,20 @@ class Journal:
     def new_large_body(self, number: int) -> LargeBody:
         """An empty file for the message's body."""
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-        return LargeBody(number, self.calls.open(self.body_path(number), flags, 0o600), 0)
+        fd = self.calls.open(self.body_path(number), flags, 0o600)
+        return LargeBody(number, fd, 0, names_lost=self._body_names_lost)
 
     def large_write(self, body: LargeBody, data: bytes | memoryview) -> None:
         """Append; OSError when there is no room."""
+        self._check_name(body)
         write_all(self.calls, body.fd, data)
         body.length += len(data)
         body.sum = records.crc32(data, body.sum)
+
+    def _check_name(self, body: LargeBody) -> None:
+        """A sync of mess/ that failed may have lost the name: no later one brings it back (fsync(2), EIO)."""
+        if body.names_lost != self._body_names_lost:
+            raise OSError(errno.EIO, "a sync failed since the file was made", self.body_path(body.number))
 
     def discard_large(self, body: LargeBody) -> None:
         """Close and remove; what can't be removed now is swept at a later start."""
@@ -149,6 +159,8 @@ class Journal:
                 body_file_length=entry.large.length if entry.large else None,
                 known_body_sum=entry.large.sum if entry.large else entry.body_sum,
             )
+        # Whole blocks: what comes behind, or the cutting off of a failed batch, never rewrites a sector of this one.
+        buffers.append(bytes(records.aligned(at) - at))
         plan.buffers = buffers
         plan.end = at
         return plan
@@ -184,9 +196,14 @@ class Journal:
         """Large bodies are durable, name and all, before the record that relies on them."""
         large = [entry.large for entry in plan.entries if entry.large is not None and entry.large.fd >= 0]
         for body in large:
+            self._check_name(body)
             self.calls.fsync(body.fd)
         if large:
-            sync_directory(self.calls, f"{self.directory}/mess")
+            try:
+                sync_directory(self.calls, f"{self.directory}/mess")
+            except OSError:
+                self._body_names_lost += 1
+                raise
 
     def _leave_segment(self) -> None:
         """The current segment gets no more batches."""
@@ -208,7 +225,7 @@ class Journal:
                 return
         else:
             try:
-                self.segments.cut(fd, valid)
+                self.segments.cut(fd, plan.offset)
             except OSError:
                 pass
             else:
@@ -249,7 +266,7 @@ class Journal:
         header = records.batch_header(self.secret, self._running, self._mark, self._next_number, 0, ends)
         try:
             fd = self.segments.create(number)
-            self.segments.append(fd, [header], 0)
+            self.segments.append(fd, [header, bytes(records.aligned(len(header)) - len(header))], 0)
             self.segments.sync_names()
         except OSError as error:
             raise StoreStoppedError(

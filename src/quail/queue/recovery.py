@@ -14,11 +14,13 @@ from quail.queue import records
 from quail.queue.journal import Journal
 from quail.queue.replay import Damage, Found, Replay, SegmentReader, last_mark
 from quail.queue.segments import SEGMENT_SIZE, Segments
+from quail.queue.state import State
 from quail.queue.store import Entry, LargeBody, StoreStoppedError
 from quail.storage.calls import REAL, SystemCalls
 from quail.storage.durable import replace_file, sync_directory
 
 _FOLDERS = ("journal", "mess", "drop", "damaged", "damaged/seen")
+_LAST_ONE_COUNTS = (records.DEFERRED, records.HELD, records.RELEASED)
 _LONGEST_ENDS_TABLE = records.BATCH_HEADER + 65536 * records.END_SIZE
 
 
@@ -84,6 +86,7 @@ class _Recovery:
         self._segments = Segments(calls, f"{directory}/journal")
         self._replay = Replay()
         self._again: list[Entry] = []
+        self._bad_bodies: set[int] = set()
         self._next_number = 1
         self._running = 0
         self.reports: list[str] = []
@@ -97,6 +100,7 @@ class _Recovery:
         for number in numbers:
             ends[number] = self._take_segment(number, ends[number], secret, mark)
         state = self._replay.finish()
+        self._settle_bad_bodies(state, secret)
         journal = Journal(
             self._calls,
             self._directory,
@@ -106,6 +110,7 @@ class _Recovery:
             running=self._running,
             ends=ends,
             next_segment=numbers[-1] + 1 if numbers else 1,
+            mark=mark,
             segment_size=self._segment_size,
         )
         self._segments.close()
@@ -126,16 +131,29 @@ class _Recovery:
         return header
 
     def _make_folders(self) -> None:
-        missing = []
+        # Without the secret no start has got past the sync below, and one that failed may have lost names that only making
+        # them again brings back. A folder in use can't be removed.
+        if not self._exists(f"{self._directory}/secret"):
+            for folder in reversed(_FOLDERS):
+                try:
+                    self._calls.rmdir(f"{self._directory}/{folder}")
+                except OSError:
+                    pass
         for folder in _FOLDERS:
             try:
                 self._calls.mkdir(f"{self._directory}/{folder}", 0o700)
             except FileExistsError:
-                continue
-            missing.append(folder)
-        if missing:
-            sync_directory(self._calls, self._directory)
-            sync_directory(self._calls, f"{self._directory}/damaged")
+                pass
+        # Also when all are there: whoever made them may have been killed before this.
+        sync_directory(self._calls, self._directory)
+        sync_directory(self._calls, f"{self._directory}/damaged")
+
+    def _exists(self, path: str) -> bool:
+        try:
+            self._calls.stat(path)
+        except FileNotFoundError:
+            return False
+        return True
 
     def _secret(self, numbers: list[int]) -> bytes:
         """From the file, else from the first batch header of a segment: offset 0 never holds a mail's bytes."""
@@ -168,16 +186,16 @@ class _Recovery:
         return secret
 
     def _valid_ends(self, numbers: list[int], secret: bytes) -> dict[int, int]:
-        """What the first batches say of older segments; the file's size where none does."""
-        ends = {}
-        said: dict[int, int] = {}
-        for number in numbers:
+        """What the newest first batch says of the segments before it: one that it does not name was removed, and has come
+        back. A segment from there on is valid as far as it goes.
+        """
+        ends = {number: self._segments.size(number) for number in numbers}
+        for number in reversed(numbers):
             header = self._first_batch(number, secret)
             if header is not None and header.first:
-                said.update(header.ends)
-        for number in numbers:
-            size = self._segments.size(number)
-            ends[number] = min(size, said.get(number, size))
+                for older in numbers[: numbers.index(number)]:
+                    ends[older] = min(ends[older], header.ends.get(older, 0))
+                break
         return ends
 
     def _durable_mark(self, numbers: list[int], ends: dict[int, int], secret: bytes) -> tuple[int, int]:
@@ -205,7 +223,33 @@ class _Recovery:
         if reader.last is not None:
             self._running = max(self._running, reader.last.running)
         self._next_number = max(self._next_number, reader.next_number)
+        self._bad_bodies.update(reader.bad_bodies)
         return reader.end
+
+    def _settle_bad_bodies(self, state: State, secret: bytes) -> None:
+        """Such a record lies below the next mark, where no recovery checks bodies: say now what it must not be taken for.
+
+        A message that has another, intact record is copied as by compaction, so that its last record is a good one; any other
+        is over.
+        """
+        for number in sorted(self._bad_bodies):
+            self._replay.highest = max(self._replay.highest, number)
+            place = state.place(number)
+            if place is None:
+                self._again.append(Entry(records.FINISHED, number, 0))
+                continue
+            segment, offset, size = place
+            data = self._segments.read(segment, offset, size)
+            header = records.parse_record(data, 0, secret)
+            if header is None:
+                raise TemporaryError(f"{self._segments.path(segment)}: message {number} at {offset} has changed")
+            accepted = records.Accepted.decode(
+                data[records.RECORD_HEADER : records.RECORD_HEADER + header.envelope_length]
+            )
+            accepted.recipients = state.left(number, accepted.recipients)
+            accepted.retry = state.retry(number)
+            accepted.held = number in state.held
+            self._again.append(self._entry(Found(segment, offset, header, accepted.encode())))
 
     def _entry(self, found: Found) -> Entry:
         header = found.header
@@ -233,8 +277,11 @@ class _Recovery:
         )
 
     def _write_again(self, journal: Journal) -> None:
-        """What lies above the durable mark may be in the page cache only."""
-        entries, self._again = self._again, []
+        """What lies above the durable mark may be in the page cache only.
+
+        Of schedules and holds only a message's last is written: should this be cut short, the one before must not be the last.
+        """
+        entries, self._again = _without_outdated(self._again), []
         while True:
             plan = journal.lay_out(entries)
             if not journal.write(plan):
@@ -248,7 +295,9 @@ class _Recovery:
                     recipient, _ = records.decode_failure(entry.envelope)
                     journal.state.recipient_failed(entry.number, recipient, plan.segment, offset)
             if not entries:
-                return
+                break
+        # An empty batch: its mark tells the next start that all of this is durable.
+        journal.write(journal.lay_out([]))
 
     def _sweep(self, journal: Journal) -> None:
         """Remove bodies of messages that are finished or were never accepted."""
@@ -262,3 +311,15 @@ class _Recovery:
         for name in self._calls.listdir(f"{self._directory}/mess"):
             if name.isdigit() and int(name) not in journal.state:
                 journal.remove_large(int(name))
+
+
+def _without_outdated(entries: list[Entry]) -> list[Entry]:
+    last: dict[tuple[int, bool], int] = {}
+    for index, entry in enumerate(entries):
+        if entry.kind in _LAST_ONE_COUNTS:
+            last[entry.number, entry.kind == records.DEFERRED] = index
+    return [
+        entry
+        for index, entry in enumerate(entries)
+        if entry.kind not in _LAST_ONE_COUNTS or last[entry.number, entry.kind == records.DEFERRED] == index
+    ]

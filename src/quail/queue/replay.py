@@ -56,6 +56,7 @@ class SegmentReader:
         self._window = b""
         self._window_at = 0
         self.last: BatchHeader | None = None
+        self.bad_bodies: list[int] = []  # messages with a record here that is right but for its body
         self.next_number = 1
         self.end = 0
 
@@ -129,6 +130,7 @@ class SegmentReader:
         if header.inline_body and (self._number, offset) >= self._mark:
             body = self._read(offset + body_at, header.inline_body)
             if records.crc32(body) != header.body_sum:
+                self.bad_bodies.append(header.number)
                 return None
         return Found(self._number, offset, header, envelope)
 
@@ -189,12 +191,15 @@ class Replay:
         if kind == records.ACCEPTED:
             accepted = records.Accepted.decode(found.envelope)
             numbers = accepted.recipients
-            if number in state or (numbers and next(reversed(numbers)) != len(numbers) - 1):
+            known = number in state
+            if known or (numbers and next(reversed(numbers)) != len(numbers) - 1):
                 state.restrict(number, numbers)
-            state.accept(number, found.segment, found.offset, header.size, accepted.retry)
+            # A copy's schedule and hold are those of the marks before it, which have been read if the message is known.
+            retry = state.retry(number) if known else accepted.retry
+            state.accept(number, found.segment, found.offset, header.size, retry)
             if header.flags & records.BODY_FILE:
                 state.large.add(number)
-            if accepted.held:
+            if accepted.held and not known:
                 state.held.add(number)
         elif kind == records.DONE:
             state.recipient_done(number, records.decode_number(found.envelope))

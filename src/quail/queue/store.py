@@ -24,11 +24,14 @@ class DamagedBodyError(TemporaryError):
 class LargeBody:
     """A body that is a file of its own; `fd` is open while the message has not been settled, else -1."""
 
-    __slots__ = ("fd", "length", "number", "sum")
+    __slots__ = ("fd", "length", "names_lost", "number", "sum")
 
-    def __init__(self, number: int, fd: int, length: int, checksum: int = 0) -> None:
-        """`number` is the message's, `length` in bytes, `checksum` the CRC-32 of what has been written."""
+    def __init__(self, number: int, fd: int, length: int, checksum: int = 0, *, names_lost: int = 0) -> None:
+        """`number` is the message's, `length` in bytes, `checksum` the CRC-32 of what has been written; `names_lost` is the
+        store's count of failures that made names unsure, when the file was made.
+        """
         self.sum = checksum
+        self.names_lost = names_lost
         self.number = number
         self.fd = fd
         self.length = length

@@ -26,9 +26,15 @@ def replace_file(
 ) -> None:
     """Replace path by data, durably: readers see the old file or the new one, never a part.
 
-    The temporary file is `tmp`, by default path + ".tmp"; an old one left there by a crash is overwritten.
+    The temporary file is `tmp`, by default path + ".tmp"; an old one left there by a crash is overwritten. Where a rename may
+    be half done after a crash, the old one can be another name of path itself: then only the name goes.
     """
     tmp = tmp if tmp is not None else path + ".tmp"
+    try:
+        if calls.stat(tmp).st_nlink > 1:
+            calls.unlink(tmp)
+    except FileNotFoundError:
+        pass
     fd = calls.open(tmp, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, mode)
     try:
         write_all(calls, fd, data)
