@@ -1,4 +1,4 @@
-"""The real users and lspawn processes, with the test as the queue on both sides: jobs go in, forwarded mail comes out.
+"""The real lspawn process and its workers: jobs go in, reports and forwarded mail come out.
 
 Not tested here: power cuts (tests/crash) and anything that needs another uid.
 """
@@ -6,194 +6,14 @@ Not tested here: power cuts (tests/crash) and anything that needs another uid.
 import contextlib
 import os
 import re
-import select
 import signal
-import socket
-import subprocess
-import sys
 import threading
 
 import pytest
+from delivery_home import PATIENCE, Ask, HandedOver, Installation, Jobs, descriptors, wait_for_end
 
 from quail.net import lspawn_protocol as jobs
-from quail.net import users_protocol as users
-from quail.net.frames import Splitter, frame
-from quail.queue.handover import decode_envelope
-from quail.users import assign
-
-LAUNCHER = os.path.join(os.path.dirname(__file__), "delivery_launcher.py")
-ALONE = 0xFFFFFFFF  # tag of a job whose report is waited for
-PATIENCE = 20  # seconds; only a failing test waits so long
-BODY = b"Subject: hello\n\nbody\n"
-
-
-class Installation:
-    """A home with the two services running, and the queue's socket in the hands of the test."""
-
-    def __init__(self, path):
-        self.path = path
-        for name in ("control", "users", "run", "mail", "alias"):
-            (path / name).mkdir()
-        self.control("me", "localhost")
-        for name in ("joe", "jane", "list"):
-            (path / "mail" / name).mkdir(mode=0o700)
-        self.assign()
-        self.open_folder = os.open(path, os.O_RDONLY)
-        self.short = f"/proc/self/fd/{self.open_folder}"  # a socket's path has at most 107 bytes
-        self.queue = socket.socket(socket.AF_UNIX)
-        self.queue.bind(f"{self.short}/run/queue.sock")
-        self.queue.listen()
-        self.queue.settimeout(PATIENCE)
-        self.open_sockets = [self.queue]
-        self.pids = {}
-        self.launcher = subprocess.Popen(
-            [sys.executable, LAUNCHER, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        )
-        self.started()
-        self.started()
-
-    def wait_until_up(self):
-        """Until both services have their signal handlers."""
-        assert Ask(self).ask(b"L", b"") == (b"N", b"")
-        assert Jobs(self).deliver(b"@localhost") == (b"K", b"")
-
-    def control(self, name, text):
-        (self.path / "control" / name).write_text(text + "\n")
-
-    def assign(self, extra=""):
-        ids = f"{os.getuid()}:{os.getgid()}"
-        lines = [f"={name}:{name}:{ids}:{self.path}/mail/{name}:::\n" for name in ("joe", "jane")]
-        lines += [f"+list-:list:{ids}:{self.path}/mail/list:-::\n", extra, ".\n"]
-        cdb = assign.compile_cdb(assign.parse("".join(lines).encode(), "users/assign"))
-        (self.path / "users/cdb.tmp").write_bytes(cdb)
-        (self.path / "users/cdb.tmp").rename(self.path / "users/cdb")
-
-    def dot_qmail(self, name, content):
-        (self.path / "mail/list" / name).write_bytes(content)
-
-    def command(self, text):
-        self.launcher.stdin.write(text + "\n")
-        self.launcher.stdin.flush()
-
-    def started(self):
-        name, pid = self.launcher.stdout.readline().split()
-        self.pids[name] = int(pid)
-
-    def reap(self, name):
-        self.command(f"reap {name}")
-        return int(self.launcher.stdout.readline())
-
-    def restart(self, name):
-        self.command(f"start {name}")
-        self.started()
-
-    def signal(self, name, number):
-        os.kill(self.pids[name], number)
-
-    def workers(self):
-        pid = self.pids["lspawn"]
-        with open(f"/proc/{pid}/task/{pid}/children") as children:
-            return [int(word) for word in children.read().split()]
-
-    def mail(self, name, folder="Maildir"):
-        return [path.read_bytes() for path in (self.path / "mail" / name / folder / "new").iterdir()]
-
-    def log(self):
-        return (self.path / "log").read_text()
-
-    def close(self):
-        self.launcher.stdin.close()
-        self.launcher.wait()
-        self.launcher.stdout.close()
-        for sock in self.open_sockets:
-            sock.close()
-        os.close(self.open_folder)
-
-
-class Peer:
-    """A blocking connection to one of the services."""
-
-    def __init__(self, installation, name):
-        self.sock = socket.socket(socket.AF_UNIX)
-        installation.open_sockets.append(self.sock)
-        self.sock.settimeout(PATIENCE)
-        self.sock.connect(f"{installation.short}/run/{name}.sock")
-        self.splitter = Splitter(1 << 20)
-        self.frames = []
-
-    def frame(self):
-        """The next frame, None at the end."""
-        while not self.frames:
-            data = self.sock.recv(1 << 16)
-            if not data:
-                return None
-            self.frames += self.splitter.feed(data)
-        return self.frames.pop(0)
-
-
-class Jobs(Peer):
-    def __init__(self, installation):
-        super().__init__(installation, "lspawn")
-
-    def send(self, tag, recipient, body=BODY, sender=b"s@x.y", flags=0):
-        self.sock.sendall(jobs.encode_job(tag, sender, recipient, flags, body))
-
-    def send_descriptor(self, tag, recipient, head, fd):
-        job = jobs.encode_job(tag, b"s@x.y", recipient, jobs.DESCRIPTOR, head)
-        assert socket.send_fds(self.sock, [job], [fd]) == len(job)
-
-    def reports(self, count):
-        found = {}
-        for _ in range(count):
-            report = jobs.decode_report(self.frame())
-            assert report.tag not in found
-            found[report.tag] = (report.letter, report.text)
-        return found
-
-    def deliver(self, recipient, body=BODY, sender=b"s@x.y"):
-        self.send(ALONE, recipient, body, sender)
-        return self.reports(1)[ALONE]
-
-
-class Ask(Peer):
-    def __init__(self, installation):
-        super().__init__(installation, "users")
-
-    def ask(self, letter, payload):
-        self.sock.sendall(users.encode(5, letter, payload))
-        message = users.decode(self.frame())
-        assert message.tag == 5
-        return message.letter, message.payload
-
-
-class HandedOver:
-    """One connection of a worker that forwards mail."""
-
-    def __init__(self, installation):
-        self.sock, _ = installation.queue.accept()
-        installation.open_sockets.append(self.sock)
-        self.sock.settimeout(PATIENCE)
-        self.splitter = Splitter(1 << 20)
-        self.frames = []
-
-    def worker(self):
-        credentials = self.sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
-        return int.from_bytes(credentials[:4], sys.byteorder)
-
-    def message(self):
-        """(envelope, body), or None when the worker has hung up."""
-        parts = []
-        while not parts or parts[-1]:
-            while not self.frames:
-                data = self.sock.recv(1 << 16)
-                if not data:
-                    return None
-                self.frames += self.splitter.feed(data)
-            parts.append(self.frames.pop(0))
-        return decode_envelope(parts[0]), b"".join(parts[1:])
-
-    def answer(self, text):
-        self.sock.sendall(frame(text))
+from quail.net.frames import frame
 
 
 @pytest.fixture
@@ -213,23 +33,6 @@ def queue(home):
 @pytest.fixture
 def ask(home):
     return Ask(home)
-
-
-def wait_for_end(pid):
-    try:
-        handle = os.pidfd_open(pid)
-    except ProcessLookupError:
-        return
-    assert select.select([handle], [], [], PATIENCE)[0], f"process {pid} does not end"
-    os.close(handle)
-
-
-def descriptors(pid):
-    found = {}
-    for name in os.listdir(f"/proc/{pid}/fd"):
-        with contextlib.suppress(FileNotFoundError):
-            found[int(name)] = os.readlink(f"/proc/{pid}/fd/{name}")
-    return found
 
 
 def test_hundreds_of_messages(home, queue):
@@ -402,6 +205,16 @@ def test_term_finishes_what_was_taken(home, queue):
     assert Jobs(home).deliver(b"joe@localhost")[0] == b"K"
 
 
+def test_term_kills_a_worker_that_does_not_end(home, queue):
+    connection = hold_a_worker(home, queue)
+    worker = connection.worker()
+    queue.sock.close()
+    home.signal("lspawn", signal.SIGTERM)
+    assert home.reap("lspawn") == 0
+    wait_for_end(worker)
+    assert f"delivery worker {worker} does not end: killed" in home.log()
+
+
 def test_term_of_users(home, queue):
     home.signal("users", signal.SIGTERM)
     assert home.reap("users") == 0
@@ -529,96 +342,3 @@ def test_nothing_leaks(home, queue, ask):
         if turn == 0:
             first = counts
         assert counts == first
-
-
-# users alone
-
-
-@pytest.mark.parametrize(
-    ("recipient", "letter"),
-    [
-        (b"joe@localhost", b"K"),
-        (b"JOE@LocalHost", b"K"),
-        (b"joe", b"K"),  # envnoathost is localhost
-        (b"nobody@localhost", b"N"),
-        (b"nobody@elsewhere.example", b"K"),
-        (b"@localhost", b"N"),
-        (b"list-in@localhost", b"K"),
-        (b"list-out@localhost", b"N"),
-        (b"in@virtual.example", b"K"),
-        (b"out@virtual.example", b"N"),
-        (b"", b"N"),
-    ],
-)
-def test_is_it_known(home, ask, recipient, letter):
-    home.dot_qmail(".qmail-in", b"")
-    home.control("virtualdomains", "virtual.example:list")
-    home.signal("users", signal.SIGHUP)
-    assert ask.ask(b"L", b"joe")[0] == b"K"  # the signal has been served
-    assert ask.ask(b"R", recipient) == (letter, b"")
-
-
-def test_rcptcheck_off(home, ask):
-    home.control("rcptcheck", "0")
-    home.signal("users", signal.SIGHUP)
-    assert ask.ask(b"L", b"nobody") == (b"N", b"")
-    assert ask.ask(b"R", b"nobody@localhost") == (b"K", b"")
-
-
-def test_whose_is_it(home, ask):
-    owner = users.decode_owner(ask.ask(b"L", b"list-A.b")[1])
-    assert (owner.user, owner.uid, owner.gid) == (b"list", os.getuid(), os.getgid())
-    assert (owner.home, owner.dash, owner.ext) == (os.fsencode(home.path / "mail/list"), b"-", b"A.b")
-
-
-def test_users_cdb_is_followed(home, ask):
-    assert ask.ask(b"L", b"new") == (b"N", b"")
-    home.assign(f"=new:new:1:1:{home.path}/mail/new:::\n")
-    assert ask.ask(b"L", b"new")[0] == b"K"
-    (home.path / "users/cdb").write_bytes(b"rubbish")
-    letter, text = ask.ask(b"R", b"new@localhost")
-    assert letter == b"T"
-    assert b"users/cdb" in text
-    assert "can't tell about b'new@localhost'" in home.log()
-
-
-def test_unknown_question(ask):
-    assert ask.ask(b"Q", b"joe")[0] == b"T"
-
-
-def test_malformed_control_file_keeps_the_old_rules(home, ask):
-    home.control("locals", "localhost\r")
-    home.signal("users", signal.SIGHUP)
-    assert ask.ask(b"R", b"nobody@localhost") == (b"N", b"")
-    assert "control/locals line 1" in home.log()
-
-
-def test_nonsense_ends_only_its_own_connection(home, ask):
-    other = Ask(home)
-    other.sock.sendall(frame(b"x"))
-    assert other.frame() is None
-    assert ask.ask(b"L", b"joe")[0] == b"K"
-    other.sock.close()
-
-
-def test_a_client_that_does_not_read_keeps_only_itself_waiting(home, ask):
-    greedy = Ask(home)
-    greedy.sock.setblocking(False)
-    question = users.encode(1, b"L", b"joe") * 1000
-    sent = 0
-    with contextlib.suppress(BlockingIOError):
-        while sent < 100 << 20:
-            sent += greedy.sock.send(question)
-            assert ask.ask(b"L", b"nobody") == (b"N", b"")  # the service has gone round
-    assert sent < 100 << 20
-    greedy.sock.close()
-    assert ask.ask(b"L", b"joe")[0] == b"K"
-
-
-def test_many_clients_pipelined(home):
-    clients = [Ask(home) for _ in range(50)]
-    for number, client in enumerate(clients):
-        client.sock.sendall(b"".join(users.encode(tag, b"R", b"x%d@localhost" % number) for tag in range(200)))
-    for client in clients:
-        assert sorted(users.decode(client.frame()).tag for _ in range(200)) == list(range(200))
-        client.sock.close()
