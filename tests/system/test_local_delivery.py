@@ -10,7 +10,7 @@ import signal
 import threading
 
 import pytest
-from delivery_home import PATIENCE, Ask, HandedOver, Installation, Jobs, descriptors, wait_for_end
+from tests.system.delivery_home import PATIENCE, Ask, HandedOver, Installation, Jobs, descriptors, wait_for_end
 
 from quail.net import lspawn_protocol as jobs
 from quail.net.frames import frame

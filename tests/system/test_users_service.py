@@ -5,7 +5,7 @@ import os
 import signal
 
 import pytest
-from delivery_home import Ask, Installation
+from tests.system.delivery_home import Ask, Installation
 
 from quail.net import users_protocol as users
 from quail.net.frames import frame
