@@ -138,6 +138,7 @@ def _settings(smtp_port: int) -> dict[str, str]:
         "locals": "localhost",
         "rcpthosts": "localhost",
         "defaultdelivery": "./Maildir/",
+        "concurrencylocal": "100",  # deliveries wait for syncs, which they share: the more at once, the fewer
         "concurrencyremote": "0",
         "listen": f"smtp 127.0.0.1:{smtp_port}",
     }

@@ -16,7 +16,7 @@ from types import FrameType
 
 from quail.errors import QuailError
 from quail.storage.durable import replace_file
-from quail.supervise.context import Context
+from quail.supervise.context import HELD_BACK, Context
 from quail.supervise.log import LineLog
 
 AGAIN_AFTER = 1.0  # seconds between two starts of one service
@@ -82,6 +82,7 @@ class Tree:
 
     def run(self, started: Callable[[], None]) -> None:
         """Until TERM or INT; `started` is called when every service has been forked."""
+        name_process("serve")
         gc.collect()
         gc.freeze()
         self._wakeup = socket.socketpair()
@@ -129,9 +130,12 @@ class Tree:
 
     def _fork(self, member: Member) -> None:
         member.started = time.monotonic()
+        # A signal for a child that can't act on it yet waits: else an early HUP would kill it, an early TERM be lost.
+        signal.pthread_sigmask(signal.SIG_BLOCK, HELD_BACK)
         member.pid = os.fork()
         if member.pid == 0:
             self._child(member)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, HELD_BACK)
 
     def _child(self, member: Member) -> None:
         """Never returns."""
@@ -139,8 +143,11 @@ class Tree:
         log = self._log.named(member.prefix)
         try:
             signal.set_wakeup_fd(-1)
-            for number in (signal.SIGTERM, signal.SIGCHLD, *_PASSED_ON):
+            for number in (signal.SIGTERM, signal.SIGCHLD):
                 signal.signal(number, signal.SIG_DFL)
+            # What a signal asks for, a service does at its start anyway; one that does not handle it must not die of it.
+            for number in _PASSED_ON:
+                signal.signal(number, signal.SIG_IGN)
             signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for serve, which then tells us
             signal.signal(signal.SIGPIPE, signal.SIG_IGN)
             os.close(self._life_write)

@@ -150,10 +150,10 @@ class QueueService:
             control.required("bouncehost"),
             to + b"@" + control.required("doublebouncehost") if to else b"",
         )
-        each = control.integer("concurrencyperdomain")
+        local = control.integer("concurrencylocal")
         limits = {
-            LOCAL: (control.integer("concurrencylocal"), each),
-            REMOTE: (control.integer("concurrencyremote"), each),
+            LOCAL: (local, (local + 1) // 2),  # a mailbox that hangs leaves the other half to the others
+            REMOTE: (control.integer("concurrencyremote"), control.integer("concurrencyperdomain")),
         }
         rules = Rules(routes, control.integer("queuelifetime"))
         return rules, teller, limits, control.integer("minfree"), control.integer("bouncemaxbytes")
@@ -372,6 +372,7 @@ def run(context: Context) -> None:
     service = QueueService(context, opened, loop)
     try:
         loop.run_until_complete(service.start())
+        loop.call_soon(context.ready)  # signals act only while the loop runs
         loop.run_forever()
     finally:
         service.close()
