@@ -43,12 +43,12 @@ def await_banner(box: Box, port: int, seconds: float = 60) -> None:
     box.run(["python3", "-c", BANNER, str(port), str(seconds)], timeout=seconds + 30)
 
 
-def send(box: Box, port: int, recipient: str, shape: Shape) -> float:
+def send(box: Box, port: int, recipient: str, shape: Shape, timeout: float = 1800) -> float:
     """Send all messages; the seconds it took. smtp-source fails at the first reply that is not the expected one."""
     words = ["smtp-source", "-s", str(shape.sessions), "-l", str(shape.size), "-m", str(shape.messages)]
     words += ["-f", "sender@example.org", "-t", recipient, *(["-d"] if shape.persistent else [])]
     start = time.monotonic()
-    box.run([*words, f"127.0.0.1:{port}"], timeout=1800)
+    box.run([*words, f"127.0.0.1:{port}"], timeout=timeout)
     return time.monotonic() - start
 
 
@@ -66,19 +66,39 @@ def await_files(folder: str, count: int, seconds: float = 1800) -> float:
         time.sleep(max(0.02, 50 * (time.monotonic() - start)))
 
 
+def processes(box: Box) -> list[int]:
+    """Every process of the box but its first, as the machine numbers them."""
+    inside = os.readlink(f"/proc/{box.pid}/ns/pid")
+    found = []
+    for name in os.listdir("/proc"):
+        try:
+            if name.isdigit() and int(name) != box.pid and os.readlink(f"/proc/{name}/ns/pid") == inside:
+                found.append(int(name))
+        except OSError:  # ended meanwhile
+            continue
+    return found
+
+
 def cpu_seconds(box: Box) -> float:
     """Processor time used so far by every process of the box, those that have ended included."""
-    inside = os.readlink(f"/proc/{box.pid}/ns/pid")
     ticks = 0
-    for name in os.listdir("/proc"):
-        if not name.isdigit():
-            continue
+    for pid in (box.pid, *processes(box)):
         try:
-            if os.readlink(f"/proc/{name}/ns/pid") != inside:
-                continue
-            with open(f"/proc/{name}/stat", "rb") as file:
+            with open(f"/proc/{pid}/stat", "rb") as file:
                 words = file.read().rpartition(b") ")[2].split()
-        except (FileNotFoundError, ProcessLookupError, PermissionError):
+        except OSError:
             continue
         ticks += sum(map(int, words[11:15]))  # proc(5): utime, stime and those of children that were waited for
     return ticks / TICKS
+
+
+def memory_bytes(box: Box) -> int:
+    """Memory of all processes of the box together, shared pages counted once (PSS)."""
+    kilobytes = 0
+    for pid in processes(box):
+        try:
+            with open(f"/proc/{pid}/smaps_rollup", encoding="ascii") as file:
+                kilobytes += sum(int(line.split()[1]) for line in file if line.startswith("Pss:"))
+        except OSError:
+            continue
+    return kilobytes * 1024

@@ -23,14 +23,19 @@ class Quail:
         self.folder, self.held, self.maildir = folder, held, folder + "/home/mail/tester/Maildir/new"
         os.chown(folder, TESTER, TESTER)
 
-    def _quail(self, box: Box, *words: str) -> str:
-        return box.run([*QUAIL, *words], user=TESTER, env=QUAIL_ENVIRONMENT).stdout
+    def quail(self, box: Box, *words: str) -> str:
+        """Run the quail command in the box; what it prints."""
+        return box.run([*QUAIL, *words], user=TESTER, env=QUAIL_ENVIRONMENT, timeout=3600).stdout
 
     def start(self, box: Box, tracer: tuple[str, ...] = ()) -> Guest:
         """Make the home and serve it in the foreground of the box, below `tracer` if given."""
-        self._quail(box, "init", "--single", "/srv/home")
+        self.quail(box, "init", "--single", "/srv/home")
         if self.held:
-            self._quail(box, "--home", "/srv/home", "config", "set", "concurrencylocal", "0")
+            self.quail(box, "--home", "/srv/home", "config", "set", "concurrencylocal", "0")
+        return self.serve(box, tracer)
+
+    def serve(self, box: Box, tracer: tuple[str, ...] = ()) -> Guest:
+        """Serve the home that start() made."""
         log = os.open(self.folder + "/log", os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
         try:
             return box.popen(
@@ -45,8 +50,8 @@ class Quail:
 
     def queued(self, box: Box) -> int:
         """Messages that were accepted and are held."""
-        lines = self._quail(box, "queue", "list", "--json", "--home", "/srv/home").splitlines()
+        lines = self.quail(box, "queue", "list", "--json", "--home", "/srv/home").splitlines()
         return sum(1 for line in lines if json.loads(line))
 
     def version(self, box: Box) -> str:
-        return self._quail(box, "--version").split()[-1]
+        return self.quail(box, "--version").split()[-1]
