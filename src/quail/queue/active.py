@@ -11,8 +11,8 @@ class Active:
     """
 
     __slots__ = (
-        "accepted", "birth", "body", "failed", "fd", "in_flight", "left", "marks", "number", "removed", "size", "tried",
-        "waiting",
+        "_groups", "accepted", "birth", "body", "failed", "fd", "in_flight", "left", "marks", "number", "removed", "size",
+        "tried", "waiting",
     )  # fmt: skip
 
     def __init__(
@@ -24,6 +24,7 @@ class Active:
         self.birth = birth
         self.size = size
         self.left = left
+        self._groups: dict[tuple[str, bytes], list[int]] | None = None
         self.body: bytes | None = None
         self.fd = -1
         self.in_flight: set[int] = set()
@@ -35,13 +36,15 @@ class Active:
 
     def due(self, channel: str, destination: bytes) -> list[int]:
         """Recipients whose turn it is at the destination."""
+        if self._groups is None:
+            # Once for all destinations: a list of many would else be walked for each of them.
+            self._groups = {}
+            for number, (where, address) in self.left.items():
+                self._groups.setdefault((where, destination_of(where, address)), []).append(number)
         return [
             number
-            for number, (where, address) in self.left.items()
-            if where == channel
-            and number not in self.in_flight
-            and number not in self.tried
-            and destination_of(channel, address) == destination
+            for number in self._groups.get((channel, destination), ())
+            if number in self.left and number not in self.in_flight and number not in self.tried
         ]
 
     def destinations(self, channel: str) -> dict[bytes, None]:

@@ -18,10 +18,16 @@ from quail.queue.records import Accepted
 from quail.queue.schedule import LOCAL, REMOTE, Channel, next_try
 from quail.queue.store import DamagedBodyError, Entry, Store
 
-KEPT_BODIES = 32 << 20  # bytes of bodies that wait in memory for their first delivery
+KEPT_BODIES = 32 << 20  # bytes of bodies that stay in memory for the next delivery of their message
+KEPT_FILES = 256  # open large bodies, likewise
+KEPT_MESSAGES = 20_000  # envelopes in memory; what waits beyond them is read back when its turn has come
+_SPARE_TIMERS = 10_000  # that are out of date, before they are swept out
 TROUBLE_DELAY = 123  # seconds until a message that could not be read is tried again (facts 7.3)
 _TOO_LONG = b"I'm not going to try again; this message has been in the queue too long.\n"
 _CHANNELS = (LOCAL, REMOTE)
+# A timer is one number, (seconds << 44 | message << 1 | remote), because there may be millions.
+_NUMBER = (1 << 43) - 1
+_WHOSE = (1 << 44) - 1
 
 
 class Rules:
@@ -36,9 +42,9 @@ class Rules:
 
 
 class Delivery:
-    """One recipient on its way. `sender` is already expanded (VERP)."""
+    """One recipient on its way. `address` is the recipient as delivery sees it; `sender` is already expanded (VERP)."""
 
-    __slots__ = ("channel", "destination", "message", "number", "recipient", "sender")
+    __slots__ = ("address", "channel", "destination", "message", "number", "recipient", "sender")
 
     def __init__(self, number: int, message: Active, recipient: int, channel: str, destination: bytes) -> None:
         """`number` counts from 1 in this process, `recipient` is its number in the message."""
@@ -47,12 +53,8 @@ class Delivery:
         self.recipient = recipient
         self.channel = channel
         self.destination = destination
+        self.address = message.left[recipient][1]
         self.sender = expand(message.accepted.sender, self.address)
-
-    @property
-    def address(self) -> bytes:
-        """The recipient as delivery sees it."""
-        return self.message.left[self.recipient][1]
 
 
 class Dispatcher:
@@ -80,8 +82,12 @@ class Dispatcher:
         self.suspended = False  # marks can't be written just now
         self._store = store
         self._active: dict[int, Active] = {}
+        self._bouncing: dict[int, Active] = {}  # only their bounce is left to do
+        self._finishing: set[int] = set()  # their FINISHED entry is on its way
         self._kept_bytes = 0
-        self._timers: list[int] = []  # (seconds << 44 | message << 1 | channel): one object each, in a heap
+        self._kept_files = 0
+        self._down: set[str] = set()  # channels whose delivery service took nothing the last time
+        self._timers: list[int] = []  # a heap
         self._last_delivery = 0
         self._submit = submit
         self._start = start
@@ -95,10 +101,12 @@ class Dispatcher:
         """A message has just been accepted; `time` in microseconds."""
         self._log(f"new msg {number}")
         self._log(f"info msg {number}: bytes {size} from <{safe(accepted.sender)}> qp {number} uid {accepted.uid}")
-        message = self._activate(number, accepted, time, size)
-        if body is not None and self._kept_bytes + len(body) <= KEPT_BODIES:
-            message.body = body
-            self._kept_bytes += len(body)
+        message = self._make(number, accepted, time, size)
+        if len(self._active) < KEPT_MESSAGES or not message.left:
+            self._active[number] = message
+            if body is not None and self._kept_bytes + len(body) <= KEPT_BODIES:
+                message.body = body
+                self._kept_bytes += len(body)
         self._enqueue(message, _CHANNELS, fresh=True)
         self._settle_if_done(message)
 
@@ -132,10 +140,6 @@ class Dispatcher:
         message.failed = number in self._store.state.failures
         return message
 
-    def _activate(self, number: int, accepted: Accepted, time: int, size: int) -> Active:
-        message = self._active[number] = self._make(number, accepted, time, size)
-        return message
-
     def _enqueue(self, message: Active, channels: tuple[str, ...], *, fresh: bool) -> None:
         if len(message.left) == 1 and not (message.in_flight or message.tried):  # most mail
             ((channel, address),) = message.left.values()
@@ -155,11 +159,15 @@ class Dispatcher:
         if self.exiting or self.suspended:
             return
         for channel in self.channels.values():
-            while (turn := channel.next()) is not None:
-                destination, number = turn
+            while channel.name not in self._down and (turn := channel.next()) is not None:
+                destination, number, fresh = turn
                 message = self._load(number)
-                if message is not None and not self._start_at(channel, destination, message):
-                    return
+                if message is not None:
+                    self._start_at(channel, destination, message, fresh=fresh)
+
+    def available(self, channel: str) -> None:
+        """The channel's delivery service takes jobs (again)."""
+        self._down.discard(channel)
 
     def _load(self, number: int) -> Active | None:
         """The message, with its body; None when it is no longer wanted or can't be read."""
@@ -167,36 +175,44 @@ class Dispatcher:
         if message is not None and message.waiting:
             message.waiting -= 1
         state = self._store.state
-        if number not in state:
+        if number not in state or self._is_over(number):
             return None
-        if number in state.held:
-            if message is not None:
-                self._forget_if_idle(message)
-            return None
-        try:
-            if message is None or (message.body is None and message.fd < 0):
-                stored = self._store.read(number, body=True)
-                if message is None:
-                    message = self._activate(number, stored.accepted, stored.time, stored.size)
-                message.body, message.fd = stored.body, stored.fd
-                self._kept_bytes += len(stored.body or b"")
-        except DamagedBodyError as error:
-            self._log(f"alert: {error}: the message is held; look at it with quail queue show {number}")
-            self._submit(Entry(records.HELD, number, int(self._now() * 1e6)))
-            return None
-        except (OSError, PeerError) as error:
-            self._log(f"warning: trouble reading message {number}: {error}; will try again later")
-            for channel in _CHANNELS:
-                self._set_timer(number, channel, int(self._now()) + TROUBLE_DELAY)
-            return None
+        if number not in state.held:
+            try:
+                return self._with_body(number, message)
+            except DamagedBodyError as error:
+                self._log(f"alert: {error}: the message is held; look at it with quail queue show {number}")
+                state.held.add(number)
+                self._submit(Entry(records.HELD, number, int(self._now() * 1e6)))
+            except (OSError, TemporaryError, PeerError) as error:
+                self._log(f"warning: trouble reading message {number}: {error}; will try again later")
+                for channel in _CHANNELS:
+                    self._set_timer(number, channel, int(self._now()) + TROUBLE_DELAY)
+        if message is not None:
+            self._forget_if_idle(message)
+        return None
+
+    def _with_body(self, number: int, message: Active | None) -> Active:
+        if message is None or (message.body is None and message.fd < 0):
+            stored = self._store.read(number, body=True)
+            if message is None:
+                message = self._make(number, stored.accepted, stored.time, stored.size)
+                self._active[number] = message
+            message.body, message.fd = stored.body, stored.fd
+            self._kept_bytes += len(stored.body or b"")
+            self._kept_files += stored.fd >= 0
         return message
 
-    def _start_at(self, channel: Channel, destination: bytes, message: Active) -> bool:
+    def _is_over(self, number: int) -> bool:
+        """Nothing is delivered any more, although the store still has the message."""
+        return number in self._finishing or number in self._bouncing
+
+    def _start_at(self, channel: Channel, destination: bytes, message: Active, *, fresh: bool) -> None:
         due = message.due(channel.name, destination)
         room = channel.room(destination)
         if len(due) > room:
-            # The rest keeps its place: the destination is put back as soon as one of these has its report.
-            channel.add(destination, message.number, fresh=True, front=True)
+            # The rest queues up again, behind other messages: a long list of recipients keeps nobody else waiting.
+            channel.add(destination, message.number, fresh=fresh)
             message.waiting += 1
         for recipient in due[:room]:
             self._last_delivery += 1
@@ -209,10 +225,12 @@ class Dispatcher:
             )
             self.log_status()
             if not self._start(delivery):
+                self._down.add(channel.name)
                 self._take_back(delivery)
-                return False
+                break
+        if self._kept_bytes > KEPT_BODIES or self._kept_files > KEPT_FILES:
+            self._drop_body(message)
         self._forget_if_idle(message)
-        return True
 
     def _take_back(self, delivery: Delivery) -> None:
         """It could not be handed over: as if it had never begun."""
@@ -221,10 +239,13 @@ class Dispatcher:
         message.in_flight.discard(delivery.recipient)
         channel = self.channels[delivery.channel]
         channel.ended(delivery.destination)
-        channel.add(delivery.destination, message.number, fresh=True, front=True)
-        message.waiting += 1
         self._log(f"delivery {delivery.number}: deferral: {safe(b'no connection to the delivery service')}")
         self.log_status()
+        if message.removed:
+            self._recipient_done(message, delivery.recipient, None)
+        else:
+            channel.add(delivery.destination, message.number, fresh=True, front=True)
+            message.waiting += 1
 
     # Reports come.
 
@@ -250,7 +271,7 @@ class Dispatcher:
         else:
             self._log(f"delivery {number}: report mangled, will defer")
         self.log_status()
-        if letter in (b"K", b"D"):
+        if letter in (b"K", b"D") or message.removed:
             self._recipient_done(message, recipient, None if letter == b"K" else text)
         else:
             message.tried.add(recipient)
@@ -282,7 +303,7 @@ class Dispatcher:
         """Set the channel's next try, once for all recipients of a pass."""
         number = message.number
         retry = dict(zip(_CHANNELS, self._store.state.retry(number), strict=True))
-        if retry[channel] > now or message.removed:
+        if retry[channel] > now:
             return
         retry[channel] = next_try(channel, message.birth, int(now))
         self._store.state.defer(number, retry[LOCAL], retry[REMOTE])
@@ -295,6 +316,7 @@ class Dispatcher:
         if isinstance(entry.source, Active):
             entry.source.marks -= 1
             self._settle_if_done(entry.source)
+            self._forget_if_idle(entry.source)
 
     def _settle_if_done(self, message: Active) -> None:
         if message.left or message.in_flight or message.marks or message.number not in self._active:
@@ -302,6 +324,7 @@ class Dispatcher:
         if message.failed and not message.removed:
             del self._active[message.number]
             self._drop_body(message)
+            self._bouncing[message.number] = message
             self._bounce(message)
         else:
             self._finish(message)
@@ -313,19 +336,28 @@ class Dispatcher:
     def _finish(self, message: Active) -> None:
         self._active.pop(message.number, None)
         self._drop_body(message)
-        self._submit(Entry(records.FINISHED, message.number, int(self._now() * 1e6), source=message))
+        self._finish_number(message.number)
+
+    def _finish_number(self, number: int) -> None:
+        self._bouncing.pop(number, None)
+        if number in self._store.state and number not in self._finishing:
+            self._finishing.add(number)
+            self._submit(Entry(records.FINISHED, number, int(self._now() * 1e6)))
 
     def finished(self, number: int) -> None:
         """The FINISHED entry has been settled."""
+        self._finishing.discard(number)
         self._log(f"end msg {number}")
 
     def _drop_body(self, message: Active) -> None:
         if message.body is not None:
             self._kept_bytes -= len(message.body)
+        self._kept_files -= message.fd >= 0
         message.forget_body()
 
     def _forget_if_idle(self, message: Active) -> None:
-        if message.in_flight or message.waiting or not message.left:
+        # As long as a mark is on its way the store would take its recipient for one that is left.
+        if message.in_flight or message.waiting or message.marks or not message.left:
             return
         self._active.pop(message.number, None)
         self._drop_body(message)
@@ -334,6 +366,16 @@ class Dispatcher:
 
     def _set_timer(self, number: int, channel: str, when: int) -> None:
         heapq.heappush(self._timers, when << 44 | number << 1 | (channel == REMOTE))
+        if len(self._timers) > 4 * len(self._store.state) + _SPARE_TIMERS:
+            self._sweep_timers()
+
+    def _sweep_timers(self) -> None:
+        """Whoever retries everything again and again leaves old timers behind: the last of each message counts."""
+        latest: dict[int, int] = {}
+        for timer in sorted(self._timers):
+            if (timer >> 1 & _NUMBER) in self._store.state:
+                latest[timer & _WHOSE] = timer
+        self._timers = sorted(latest.values())
 
     def next_timer(self) -> int | None:
         """When tick() has something to do, in seconds since 1970."""
@@ -341,17 +383,25 @@ class Dispatcher:
 
     def tick(self, *, everything: bool = False) -> None:
         """Move what is due (or everything, at ALRM) from the timers to the queues."""
+        self._down.clear()  # ask again now and then, whatever was said before
+        if everything:
+            timers, self._timers = sorted(self._timers), []
+            for timer in timers:
+                self._due(timer >> 1 & _NUMBER, REMOTE if timer & 1 else LOCAL)
+            return
         now = int(self._now())
-        while self._timers and (everything or self._timers[0] >> 44 <= now):
+        while self._timers and self._timers[0] >> 44 <= now:
             timer = heapq.heappop(self._timers)
-            self._due(timer >> 1 & (1 << 43) - 1, REMOTE if timer & 1 else LOCAL)
+            self._due(timer >> 1 & _NUMBER, REMOTE if timer & 1 else LOCAL)
 
     def _due(self, number: int, channel: str) -> None:
         state = self._store.state
-        if number not in state or number in state.held:
+        if number not in state or self._is_over(number):
             return
         retry = dict(zip(_CHANNELS, state.retry(number), strict=True)) | {channel: 0}
         state.defer(number, retry[LOCAL], retry[REMOTE])
+        if number in state.held:
+            return
         message = self._active.get(number)
         if message is None:
             try:
@@ -369,11 +419,11 @@ class Dispatcher:
 
     def release(self, number: int) -> None:
         """A RELEASED entry has been settled, or an operator wants it tried now: a new pass."""
-        if number not in self._store.state:
+        if number not in self._store.state or self._is_over(number):
             return
+        self._store.state.defer(number, 0, 0)
         message = self._active.get(number)
         if message is None:
-            self._store.state.defer(number, 0, 0)
             self.resume(number)
         else:
             message.tried.clear()
@@ -381,9 +431,12 @@ class Dispatcher:
 
     def remove(self, number: int) -> None:
         """An operator wants the message gone, without a bounce; deliveries on their way end first."""
+        bouncing = self._bouncing.get(number)
+        if bouncing is not None:
+            bouncing.removed = True
         message = self._active.get(number)
         if message is None:
-            self._submit(Entry(records.FINISHED, number, int(self._now() * 1e6)))
+            self._finish_number(number)
             return
         message.removed = True
         message.left = {n: where for n, where in message.left.items() if n in message.in_flight}

@@ -292,6 +292,8 @@ class Journal:
                 if entry.large is not None:
                     state.large.add(number)
                     self._close_large(entry.large)
+            elif number not in state:
+                continue  # an operator's mark that came behind the FINISHED one
             elif kind == records.FINISHED:
                 if number in state.large:
                     self.remove_large(number)

@@ -1,7 +1,7 @@
 """When what is tried: qmail's quadratic schedule, and queues in which destinations take turns. Pure: the caller has the clock.
 
-New mail is never starved by old: each destination serves four fresh messages for one that is tried again. A destination has
-its own limit, so a slow one holds back only its own mail (DESIGN, Scheduling).
+New mail is never starved by old: four turns of destinations with fresh messages come for one of those with messages that are
+tried again. A destination has its own limit, so a slow one holds back only its own mail (DESIGN, Scheduling).
 """
 
 from collections import deque
@@ -22,27 +22,17 @@ def next_try(channel: str, birth: int, now: int) -> int:
 class Destination:
     """Messages that wait for one destination. `running` counts its deliveries in flight."""
 
-    __slots__ = ("_turns", "fresh", "listed", "retry", "running")
+    __slots__ = ("lines", "listed", "running")
 
     def __init__(self) -> None:
         """Nothing waits."""
-        self.fresh: deque[int] = deque()
-        self.retry: deque[int] = deque()
+        self.lines: tuple[deque[int], deque[int]] = (deque(), deque())  # to be tried again; fresh
+        self.listed = [False, False]  # in which of the channel's rounds
         self.running = 0
-        self.listed = False  # in the channel's round of turns
-        self._turns = 0
 
     def __bool__(self) -> bool:
         """Whether anything waits."""
-        return bool(self.fresh or self.retry)
-
-    def pop(self) -> int:
-        """The message whose turn it is."""
-        if not self.retry or (self.fresh and self._turns < _FRESH_FOR_EACH_RETRY):
-            self._turns += 1
-            return self.fresh.popleft()
-        self._turns = 0
-        return self.retry.popleft()
+        return bool(self.lines[True] or self.lines[False])
 
 
 class Channel:
@@ -55,38 +45,44 @@ class Channel:
         self.limit_each = limit_each
         self.running = 0
         self._destinations: dict[bytes, Destination] = {}
-        self._round: deque[bytes] = deque()
+        # Destinations in turn: those with messages to be tried again, and those with fresh ones.
+        self._rounds: tuple[deque[bytes], deque[bytes]] = (deque(), deque())
+        self._fresh_turns = 0
 
     def add(self, destination: bytes, number: int, *, fresh: bool, front: bool = False) -> None:
         """The message waits for its turn at the destination."""
         place = self._destinations.get(destination)
         if place is None:
             place = self._destinations[destination] = Destination()
-        line = place.fresh if fresh else place.retry
         if front:
-            line.appendleft(number)
+            place.lines[fresh].appendleft(number)
         else:
-            line.append(number)
+            place.lines[fresh].append(number)
         self._list(destination, place)
 
     def _list(self, destination: bytes, place: Destination) -> None:
-        if not place.listed and place.running < self.limit_each:
-            place.listed = True
-            self._round.append(destination)
+        if place.running >= self.limit_each:
+            return
+        for fresh in (False, True):
+            if place.lines[fresh] and not place.listed[fresh]:
+                place.listed[fresh] = True
+                self._rounds[fresh].append(destination)
 
-    def next(self) -> tuple[bytes, int] | None:
-        """Destination and message of the next delivery that the limits allow; None when there is none now. The caller then
-        calls started() for each delivery, or add() with front=True to put it back.
+    def next(self) -> tuple[bytes, int, bool] | None:
+        """Destination and message of the next delivery that the limits allow, and whether it is fresh; None when there is none
+        now. The caller calls started() for each delivery, if there is any.
         """
-        while self._round and self.running < self.limit:
-            destination = self._round.popleft()
+        while (self._rounds[True] or self._rounds[False]) and self.running < self.limit:
+            fresh = not self._rounds[False] or (bool(self._rounds[True]) and self._fresh_turns < _FRESH_FOR_EACH_RETRY)
+            destination = self._rounds[fresh].popleft()
             place = self._destinations[destination]
-            place.listed = False
-            if place and place.running < self.limit_each:
-                number = place.pop()
-                if place:
-                    self._list(destination, place)
-                return destination, number
+            place.listed[fresh] = False
+            if place.lines[fresh] and place.running < self.limit_each:
+                self._fresh_turns = self._fresh_turns + 1 if fresh else 0
+                number = place.lines[fresh].popleft()
+                self._list(destination, place)
+                self._tidy(destination, place)
+                return destination, number, fresh
             self._tidy(destination, place)
         return None
 
@@ -113,9 +109,9 @@ class Channel:
             self._tidy(destination, place)
 
     def _tidy(self, destination: bytes, place: Destination) -> None:
-        if not place and not place.running and not place.listed:
+        if not (place or place.running or True in place.listed):
             self._destinations.pop(destination, None)
 
     def waiting(self) -> int:
         """Entries that wait for a turn."""
-        return sum(len(place.fresh) + len(place.retry) for place in self._destinations.values())
+        return sum(len(line) for place in self._destinations.values() for line in place.lines)
