@@ -37,9 +37,9 @@ def test_the_log_of_one_message(server):
         f"new msg {number}",
         f"info msg {number}: bytes {size} from <s@example.org> qp {number} uid {os.getuid()}",
         f"starting delivery 1: msg {number} to local joe@localhost",
-        "status: local 1/10 remote 0/0",
+        "status: local 1/100 remote 0/0",
         "delivery 1: success: did_1+0+0/",
-        "status: local 0/10 remote 0/0",
+        "status: local 0/100 remote 0/0",
         f"end msg {number}",
     ]
     assert f"smtpd: 127.0.0.1 message from <s@example.org> to 1 recipient: msg {number}" in server.log.lines

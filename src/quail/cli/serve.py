@@ -2,6 +2,8 @@
 
 import json
 import os
+import resource
+import signal
 import socket
 import sys
 from collections.abc import Callable
@@ -27,6 +29,8 @@ UNIX_SOCKETS = {"queue.sock": 0o600, "users.sock": 0o600, "lspawn.sock": 0o600, 
 _SMTPD_GRACE = 10.0  # seconds
 _QUEUE_GRACE = 35.0
 _LAST_GRACE = 35.0
+_SIGNALS_FOR: dict[int, tuple[str, ...]] = {signal.SIGALRM: ("queue",)}
+_MOST_DESCRIPTORS = 1 << 20
 
 
 class Started:
@@ -61,6 +65,7 @@ def serve_home(
     os.chdir(home)
     home = os.getcwd()
     os.umask(0o022)
+    _raise_limit()
     log = LineLog(stamp=stamp)
     _check(home, log)
     control = Control()
@@ -86,7 +91,9 @@ def serve_home(
             members.append(
                 Member("smtpd", smtpd.run, own, stage=0, grace=_SMTPD_GRACE, prefix="smtpd: ", worker=worker)
             )
-    tree = Tree(members, sockets, home=home, mode="single", log=log, counters=census.make(workers))
+    tree = Tree(
+        members, sockets, home=home, mode="single", log=log, counters=census.make(workers), signals_for=_SIGNALS_FOR
+    )
     _write("run/ports.json", json.dumps(ports, indent=2, sort_keys=True) + "\n")
 
     def ready() -> None:
@@ -105,6 +112,14 @@ def serve_home(
     log("stopped")
 
 
+def _raise_limit() -> None:
+    """Each client takes a descriptor or two, and the usual soft limit is 1024."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _MOST_DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, _MOST_DESCRIPTORS)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
 def _check(home: str, log: LineLog) -> None:
     """Say what is wrong with the control files; stop if anything would keep a service from running."""
     problems = checks.check(home)
@@ -118,6 +133,8 @@ def _bind(control: Control, smtp_port: int | None, workers: int) -> tuple[dict[s
     """Sockets by name, and what TCP ports they have. Nothing stays bound when one can't be."""
     sockets: dict[str, socket.socket] = {}
     ports: dict[str, str] = {}
+    os.makedirs("run", exist_ok=True)
+    _refuse_second()
     try:
         for count, (service, address, port) in enumerate(control.listen()):
             if service not in SERVED:
@@ -129,8 +146,6 @@ def _bind(control: Control, smtp_port: int | None, workers: int) -> tuple[dict[s
             bound = listeners[0].getsockname()[1]
             where = f"[{address}]:{bound}" if ":" in address else f"{address}:{bound}"
             ports[service] = f"{ports[service]} {where}" if service in ports else where
-        os.makedirs("run", exist_ok=True)
-        _refuse_second()
         for name, mode in UNIX_SOCKETS.items():
             sockets[name] = bind_unix(f"run/{name}", mode)
     except (QuailError, OSError):

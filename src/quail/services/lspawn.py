@@ -87,6 +87,7 @@ class Lspawn:
 
     def serve(self) -> None:
         """Until TERM, and then at most STOP_WITHIN for the jobs that were taken."""
+        self._context.ready()
         while self._stop_at is None or (self._under_way() and self._clock() < self._stop_at):
             self._loop.once(self._patience())
             if self._users.waiting:

@@ -60,6 +60,7 @@ class Users:
     def __init__(self, context: Context) -> None:
         """TemporaryError if a control file is malformed or can't be read."""
         self._log = context.log
+        self._ready = context.ready
         self._stopping = False
         self._loop = Loop()
         self._loop.on_signal(signal.SIGTERM, self._terminate)
@@ -72,6 +73,7 @@ class Users:
 
     def serve(self) -> None:
         """Until TERM: clients ask again when the next one has started."""
+        self._ready()
         while not self._stopping:
             self._loop.once(None)
 

@@ -1,15 +1,19 @@
 """What serve hands to a service that it forks."""
 
+import signal
 import socket
 
 from quail.supervise.log import LineLog
+
+HELD_BACK = (signal.SIGTERM, signal.SIGHUP, signal.SIGALRM)
 
 
 class Context:
     """The service's share of the installation; its working directory is the home.
 
     sockets are listening, non-blocking and inherited, by name; they outlive a crash of the service. life_fd gives EOF when
-    serve has died: then the service ends at once. log writes one line (prefix and newline are added).
+    serve has died: then the service ends at once. log writes one line (prefix and newline are added). The service calls
+    ready() once its signal handlers can act.
     """
 
     __slots__ = ("counters", "home", "life_fd", "log", "mode", "sockets", "worker")
@@ -33,3 +37,8 @@ class Context:
         self.worker = worker
         self.log = log
         self.counters = counters
+
+    @staticmethod
+    def ready() -> None:
+        """The service's signal handlers stand and can act: TERM, HUP and ALRM, held back since the fork, come through now."""
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, HELD_BACK)

@@ -142,5 +142,6 @@ def run(context: Context) -> None:
     asyncio.set_event_loop(loop)
     service = Smtpd(context, loop)
     loop.run_until_complete(service.start())
+    loop.call_soon(context.ready)  # signals act only while the loop runs
     loop.run_forever()
     service.close()
