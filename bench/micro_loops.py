@@ -11,6 +11,7 @@ import select
 import signal
 import socket
 import sys
+from collections.abc import Callable, Coroutine
 
 import uvloop
 
@@ -52,6 +53,14 @@ def serve_epoll(listener: socket.socket) -> None:
 
 
 def serve_uvloop(listener: socket.socket) -> None:
+    serve_with(uvloop.run, listener)
+
+
+def serve_asyncio(listener: socket.socket) -> None:
+    serve_with(asyncio.run, listener)
+
+
+def serve_with(run: Callable[[Coroutine[object, object, None]], object], listener: socket.socket) -> None:
     class Echo(asyncio.Protocol):
         def connection_made(self, transport: asyncio.BaseTransport) -> None:
             self.transport = transport
@@ -64,7 +73,7 @@ def serve_uvloop(listener: socket.socket) -> None:
         server = await asyncio.get_running_loop().create_server(Echo, sock=listener)
         await server.serve_forever()
 
-    uvloop.run(main())
+    run(main())
 
 
 def load(port: int, persistent: bool) -> None:
@@ -93,7 +102,7 @@ def cpu_of(pid: int) -> float:
 
 def main() -> None:
     for persistent in (True, False):
-        for serve in (serve_epoll, serve_uvloop):
+        for serve in (serve_epoll, serve_uvloop, serve_asyncio):
             listener = socket.create_server(("127.0.0.1", 0))
             pid = os.fork()
             if pid == 0:

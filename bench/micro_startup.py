@@ -12,7 +12,7 @@ STARTS = 15
 PATH = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "src")
 PROGRAMS = ("qmail_queue", "qmail_smtpd", "tcprulescheck", "qmail_qstat")
 MODULES = (
-    "asyncio", "ssl", "argparse", "logging", "dataclasses", "typing", "pathlib", "tempfile", "subprocess", "signal",
+    "os", "_socket", "socket", "asyncio", "ssl", "argparse", "logging", "dataclasses", "typing", "pathlib", "tempfile", "subprocess", "signal",
     "uvloop", "click",
 )  # fmt: skip
 
