@@ -12,8 +12,8 @@ STARTS = 15
 PATH = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "src")
 PROGRAMS = ("qmail_queue", "qmail_smtpd", "tcprulescheck", "qmail_qstat")
 MODULES = (
-    "os", "_socket", "socket", "asyncio", "ssl", "argparse", "logging", "dataclasses", "typing", "pathlib", "tempfile", "subprocess", "signal",
-    "uvloop", "click",
+    "os", "_socket", "socket", "signal", "asyncio", "ssl", "argparse", "logging", "dataclasses", "typing", "pathlib",
+    "tempfile", "subprocess", "uvloop", "click",
 )  # fmt: skip
 
 
