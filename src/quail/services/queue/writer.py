@@ -5,6 +5,7 @@ import threading
 from collections.abc import Callable
 from queue import SimpleQueue
 
+from quail.errors import QuailError
 from quail.queue import records
 from quail.queue.compaction import Compaction
 from quail.queue.journal import COPY, Journal, JournalPlan
@@ -80,10 +81,11 @@ class Writer:
             return
         try:
             copies = self._copies()
-        except (OSError, StoreStoppedError) as error:
+        except (OSError, QuailError) as error:
             self._stopped(f"unable to read old segments: {error}")
             return
-        if not (self._pending or copies):
+        # After a failure an empty batch, too, tells whether the disk can be written again.
+        if not (self._pending or copies or self.failing):
             if self._compaction.removable():
                 self._busy = True
                 self._work.put(_REMOVE)
@@ -105,7 +107,12 @@ class Writer:
     def _done(self, plan: JournalPlan, written: bool) -> None:
         self._busy = False
         if written:
-            self._journal.settle(plan)
+            try:
+                self._journal.settle(plan)
+            except Exception as error:
+                # The next start reads from the disk what is true.
+                self._stopped(f"internal error: {error!r}")
+                return
             self.failing = False
             # A copy that did not fit the batch is made again from the state as it is now.
             self._pending = [entry for entry in self._pending if entry.source is not COPY]
@@ -166,4 +173,8 @@ class Writer:
                     self._loop.call_soon_threadsafe(self._removed)
             except StoreStoppedError as error:
                 self._loop.call_soon_threadsafe(self._stopped, str(error))
+                return
+            except Exception as error:
+                # Without this thread nobody would ever get an answer again.
+                self._loop.call_soon_threadsafe(self._stopped, f"internal error: {error!r}")
                 return
