@@ -3,6 +3,8 @@
 import os
 import re
 import socket
+import subprocess
+import sys
 
 import pytest
 from tests.dialogues.dialogue import SocketPeer, make_home
@@ -237,3 +239,23 @@ def test_arguments_are_refused(home):
 
     done = launch("qmail-smtpd", "x", env={"QMAILHOME": os.fspath(home)})
     assert (done.returncode, done.stderr) == (100, b"qmail-smtpd: usage: qmail-smtpd\n")
+
+
+def test_starts_lean():
+    """It runs once for each connection. The socket module, and what that brings along, is the queue's client's."""
+    source = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))) + "/src"
+    code = f"import sys; sys.path.insert(0, {source!r}); import quail.programs.qmail_smtpd; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-I", "-S", "-c", code], capture_output=True, text=True, check=True)
+    heavy = {
+        "asyncio",
+        "ssl",
+        "argparse",
+        "logging",
+        "dataclasses",
+        "typing",
+        "pathlib",
+        "tempfile",
+        "subprocess",
+        "re",
+    }
+    assert not heavy & set(done.stdout.split())
