@@ -42,6 +42,7 @@ class BrokenPromiseError(AssertionError):
 
 
 WRITE_FAULTS = (
+    Fault("short", part=0.0),
     Fault("short", part=0.5),
     Fault("errno", errno.EIO),
     Fault("errno", errno.EIO, part=0.6),
@@ -82,12 +83,22 @@ class Lab:
     def __str__(self) -> str:
         return f"{self.states} states from {self.points} cuts and {self.faults} faults, seed {self.seed}"
 
-    def cuts(self, subject: Subject, *, per_call: int, share: float = 1.0, depth: int = 1) -> list[str]:
-        """Stop at a `share` of all calls; start again on at most `per_call` disks for each. Return the names of the calls."""
+    def cuts(
+        self,
+        subject: Subject,
+        *,
+        per_call: int,
+        share: float = 1.0,
+        depth: int = 1,
+        when: Callable[[], bool] = lambda: True,
+    ) -> list[str]:
+        """Stop at a `share` of all calls, those `when` is true; start again on at most `per_call` disks for each. Return the
+        names of the calls.
+        """
         disk = self._prepared(subject)
 
         def watch(number: int, call: str, path: str) -> None:
-            if self.rng.random() < share:
+            if when() and self.rng.random() < share:
                 self._stop(disk, subject, f"cut in call {number}, {call} {path}", per_call, depth)
 
         disk.watch = watch
@@ -114,6 +125,34 @@ class Lab:
                 for length in lasting:
                     if self.rng.random() < share:
                         self._failure(make(), number, fault, length, per_call, depth)
+
+    def trouble(
+        self,
+        subject: Subject,
+        fault: Callable[[int, str, str], Fault | None],
+        *,
+        per_call: int,
+        share: float,
+        depth: int,
+    ) -> None:
+        """Run with any faults at all, and stop at a `share` of the calls from the first of them on."""
+        disk = self._prepared(subject)
+
+        def fail(number: int, call: str, path: str) -> Fault | None:
+            chosen = fault(number, call, path)
+            if chosen is not None:
+                self.faults += 1
+                self._trail.append(f"{chosen} in call {number}, {call} {path}")
+            return chosen
+
+        def watch(number: int, call: str, path: str) -> None:
+            if self._trail and self.rng.random() < share:
+                self._stop(disk, subject, f"cut in call {number}, {call} {path}", per_call, depth)
+
+        disk.fault, disk.watch = fail, watch
+        subject.run(disk)
+        self._stop(disk, subject, "cut at the end", per_call, depth)
+        self._trail.clear()
 
     def _failure(self, subject: Subject, number: int, fault: Fault, length: int, per_call: int, depth: int) -> None:
         disk = self._prepared(subject)
@@ -231,8 +270,8 @@ class Lab:
     def _verify(self, subject: Subject, store: object) -> None:
         try:
             subject.verify(store)
-        except AssertionError as error:
-            raise self._broken(str(error)) from error
+        except Exception as error:
+            raise self._broken(str(error) if isinstance(error, AssertionError) else repr(error)) from error
 
     def _broken(self, text: str) -> BrokenPromiseError:
         return BrokenPromiseError("\n  ".join([f"seed {self.seed}:", *self._trail, text]))

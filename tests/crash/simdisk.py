@@ -136,12 +136,13 @@ class SimDisk:
             return
         dirty = [index for node in self.nodes() if isinstance(node, File) for index in node.sectors] or [0]
         for count in range(limit):
+            kind = count if limit > 2 else rng.randrange(6)  # with room for them, the two extremes are always there
             garbage = rng.choice((0.0, 0.0, 0.05, 0.3))
-            if count == 0:
+            if kind == 0:
                 choose = Chooser(rng, 1.0)
-            elif count == 1:
+            elif kind == 1:
                 choose = Chooser(rng, 0.0)
-            elif count % 3 == 0:
+            elif kind % 3 == 0:
                 choose = Edge(rng, rng.choice(dirty), before=rng.random() < 0.7, garbage=garbage)
             else:
                 choose = Chooser(rng, rng.choice((0.03, 0.2, 0.5, 0.8, 0.97)), garbage=garbage)

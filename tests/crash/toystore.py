@@ -78,10 +78,10 @@ class ToyStore:
         self._replay(self._read("toy/base"))
         log = self._read("toy/log")
         self._replay(log)
-        self.log = self.calls.open("toy/log", os.O_WRONLY | os.O_CREAT, 0o600)
+        self.log = self.calls.open("toy/log", os.O_WRONLY)
         self.end = self.durable = 0
         if self.hole == "recovery does not sync what it found":
-            self.end = self.durable = len(log)
+            self.end = self.durable = -(-len(log) // SECTOR) * SECTOR
             self._sync_directory()
         else:
             self.compact()
@@ -97,9 +97,9 @@ class ToyStore:
             self.calls.fdatasync(self.log)
 
     def _append(self, text: str) -> None:
-        if self.hole != "appends where a durable line shares the sector":
-            self.end = -(-self.end // SECTOR) * SECTOR
         data = b"\n" + self._line(text)  # the newline in front ends what a crash may have left of a line there
+        if self.hole != "appends where a durable line shares the sector":
+            data += bytes(-len(data) % SECTOR)
         size = self.calls.pwritev(self.log, [data], self.end)
         if size != len(data) and self.hole != "takes a short write for whole":
             raise OSError("short")
@@ -165,6 +165,8 @@ class ToySubject:
     def prepare(self, disk: SimDisk) -> None:
         disk.mkdir("toy")
         sync_directory(disk, ".")
+        disk.close(disk.open("toy/log", os.O_WRONLY | os.O_CREAT, 0o600))
+        sync_directory(disk, "toy")
 
     def run(self, disk: SimDisk) -> None:
         try:
