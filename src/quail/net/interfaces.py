@@ -1,8 +1,8 @@
 """The IP addresses of this host, as texts: what `user@[192.0.2.1]` may mean (control/localiphost). Linux."""
 
+import _socket as socket  # the public module takes as long to load as the interpreter itself
 import array
 import fcntl
-import socket
 import struct
 
 from quail.errors import TemporaryError
@@ -19,8 +19,11 @@ def local_addresses() -> frozenset[bytes]:
     """IPv4 and IPv6 addresses of all interfaces, and 0.0.0.0, which every host takes for itself."""
     found = {b"0.0.0.0"}
     try:
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sock:
-            found.update(_four(sock))
+        sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
+        try:
+            found.update(_four(sock.fileno()))
+        finally:
+            sock.close()
         with open(_SIX, "rb") as file:
             found.update(_six(line) for line in file)
     except FileNotFoundError:
@@ -30,7 +33,7 @@ def local_addresses() -> frozenset[bytes]:
     return frozenset(found)
 
 
-def _four(sock: socket.socket) -> list[bytes]:
+def _four(sock: int) -> list[bytes]:
     room = 64
     while True:
         buffer = array.array("B", bytes(room * _ENTRY))

@@ -5,7 +5,7 @@ an empty frame to end it; the queue answers each with one frame, K and the messa
 or D and why not. Imported by programs that run once per message: keep it lean.
 """
 
-import socket
+import _socket as socket  # the public module takes as long to load as the interpreter itself
 from collections.abc import Iterable
 
 from quail.errors import PeerError
