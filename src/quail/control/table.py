@@ -153,8 +153,8 @@ _OWN = (
     # this stops only what no mail reader would survive.
     Entry("maxlinelength", INTEGER, MIB, "smtpd", high=TOP_BYTES, unit="bytes", own=True,
           doc="longest line of a message that is accepted, 0 for any length"),
-    # RFC 5321 s4.5.3.1.8 forbids less than 100.
-    Entry("maxrecipients", INTEGER, 1000, "smtpd", low=100, high=100_000, own=True,
+    # RFC 5321 s4.5.3.1.8 forbids less than 100. More than 8000 of the longest would not fit one envelope of the hand-over.
+    Entry("maxrecipients", INTEGER, 1000, "smtpd", low=100, high=8000, own=True,
           doc="recipients of one message"),
     # Marks of finished deliveries and bounces must still fit when new mail no longer does: never below two segments.
     Entry("minfree", INTEGER, 4 * SEGMENT, "queue", low=2 * SEGMENT, high=TOP_BYTES, unit="bytes", own=True,
