@@ -24,13 +24,23 @@ class Borrower(Protocol):
         """The queue's answer; GONE when it went away without one."""
 
     def pause_message(self, paused: bool) -> None:
-        """The queue takes no more just now, or does again."""
+        """The queue takes no more just now, or does again; handed_over() ends a pause, too."""
 
 
 class Handoff(asyncio.Protocol):
     """One connection. `borrowers` wait for their replies, in order; a streaming one is alone."""
 
-    __slots__ = ("_flush_due", "_loop", "_pool", "_splitter", "_transport", "_unsent", "borrowers")
+    __slots__ = (
+        "_flush_due",
+        "_loop",
+        "_paused",
+        "_pool",
+        "_splitter",
+        "_transport",
+        "_unsent",
+        "_unwanted",
+        "borrowers",
+    )
 
     def __init__(self, loop: asyncio.AbstractEventLoop, pool: "HandoffPool") -> None:
         """Made by the pool."""
@@ -40,12 +50,22 @@ class Handoff(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._unsent: list[bytes] = []
         self._flush_due = False
+        self._paused = False
+        self._unwanted = False
         self.borrowers: deque[Borrower] = deque()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """What was written before goes out now."""
         self._transport = cast(asyncio.Transport, transport)
         self._flush()
+        if self._unwanted:
+            transport.close()
+
+    def lend(self, borrower: Borrower) -> None:
+        """The next reply is the borrower's."""
+        self.borrowers.append(borrower)
+        if self._paused:
+            borrower.pause_message(True)
 
     def write(self, data: bytes) -> None:
         """Frames of a message; those of one turn of the loop go out together."""
@@ -82,11 +102,13 @@ class Handoff(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         """Called by the transport."""
+        self._paused = True
         for borrower in self.borrowers:
             borrower.pause_message(True)
 
     def resume_writing(self) -> None:
         """Called by the transport."""
+        self._paused = False
         for borrower in self.borrowers:
             borrower.pause_message(False)
 
@@ -103,7 +125,8 @@ class Handoff(asyncio.Protocol):
             self.borrowers.popleft().handed_over(GONE)
 
     def close(self) -> None:
-        """Drop the connection."""
+        """Drop the connection; one that is still being made, as soon as it is."""
+        self._unwanted = True
         if self._transport is not None:
             self._transport.close()
 
@@ -123,13 +146,13 @@ class HandoffPool:
         """A whole message."""
         if self._shared is None:
             self._shared = self._new()
-        self._shared.borrowers.append(borrower)
+        self._shared.lend(borrower)
         self._shared.write(frames)
 
     def acquire(self, borrower: Borrower) -> Handoff:
         """A connection for one message that is written piece by piece."""
         handoff = self._idle.pop() if self._idle else self._new()
-        handoff.borrowers.append(borrower)
+        handoff.lend(borrower)
         return handoff
 
     def _new(self) -> Handoff:

@@ -24,12 +24,13 @@ class SmtpSession(asyncio.Protocol):
     __slots__ = (
         "_ahead",
         "_handoff",
-        "_held_back",
         "_machine",
         "_message",
         "_message_size",
         "_paused",
         "_peer",
+        "_peer_full",
+        "_queue_full",
         "_recipients",
         "_sender",
         "_service",
@@ -52,7 +53,8 @@ class SmtpSession(asyncio.Protocol):
         self._recipients = 0
         self._ahead = 0
         self._paused = False
-        self._held_back = False
+        self._peer_full = False
+        self._queue_full = False
         self.counted = False
         self.environment: dict[bytes, bytes] = {}
         self.last = 0.0
@@ -115,12 +117,12 @@ class SmtpSession(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         """The peer does not read our replies: it is not read either."""
-        self._held_back = True
+        self._peer_full = True
         self._pause()
 
     def resume_writing(self) -> None:
         """It reads again."""
-        self._held_back = False
+        self._peer_full = False
         self._resume()
 
     def _pause(self) -> None:
@@ -129,9 +131,12 @@ class SmtpSession(asyncio.Protocol):
             self._transport.pause_reading()
 
     def _resume(self) -> None:
-        if self._paused and not self._held_back and self._transport is not None and not self._transport.is_closing():
+        transport = self._transport
+        if transport is None or transport.is_closing() or self._peer_full or self._queue_full:
+            return
+        if self._paused:
             self._paused = False
-            self._transport.resume_reading()
+            transport.resume_reading()
 
     # The machine's side.
 
@@ -220,11 +225,14 @@ class SmtpSession(asyncio.Protocol):
         if self._handoff is not None:
             self._handoff.abandon()
             self._handoff = None
+        self._queue_full = False
+        self._resume()
         self._service.log(f"{self._peer} message from <{safe(self._sender)}> given up: {reason}")
 
     def handed_over(self, reply: Reply) -> None:
         """The queue's answer, at the end or, when it has gone, in the middle."""
         self._handoff = None
+        self._queue_full = False
         if self._machine is None:
             return
         self._machine.message_done(policy.queue_reply(reply.letter, reply.text, time.time()))
@@ -235,7 +243,7 @@ class SmtpSession(asyncio.Protocol):
 
     def pause_message(self, paused: bool) -> None:
         """The queue is slower than the peer."""
-        self._held_back = paused
+        self._queue_full = paused
         if paused:
             self._pause()
         else:
