@@ -1,4 +1,5 @@
-"""usage: python -m bench [--messages N] [--rounds N] [--sessions N] [--size BYTES] [--only TABLE ...] [--dir FOLDER]
+"""usage: python -m bench [--messages N] [--rounds N] [--sessions N] [--size BYTES] [--only TABLE ...]
+       [--peers PEER ...] [--results FOLDER] [--dir FOLDER]
 
 Quail beside Postfix, on this machine, in turns (A B A B ...), each run in fresh folders on a real disk, in a box of the
 test root (tests/root; needs root), with the same load generator on the box's own loopback. Tables:
@@ -26,7 +27,7 @@ from tests.root.box import Box, Guest
 from tests.root.image import RootUnavailableError
 from tests.root.testroot import TestRoot
 
-WARM_UP = 300
+WARM_UP = 300  # messages, or as many as are measured if that is less; the same for TRACED
 TRACED = 1000
 TABLES = ("connection", "persistent", "deliver")
 PEERS = {"quail": Quail, "postfix": Postfix}
@@ -56,6 +57,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--size", type=int, default=4096)
     parser.add_argument("--only", nargs="+", choices=TABLES, default=TABLES)
     parser.add_argument("--peers", nargs="+", choices=[*PEERS], default=[*PEERS])
+    parser.add_argument("--results", default=RESULTS, help="where the JSON goes")
     parser.add_argument("--dir", default="/var/tmp", help="a folder on the disk that is to be measured")
     return parser.parse_args()
 
@@ -78,6 +80,7 @@ class Bench:
     def __init__(self, root: TestRoot, options: argparse.Namespace) -> None:
         """`options` as _options() returns them."""
         self.root, self.options = root, options
+        self.warm_up, self.traced = min(WARM_UP, options.messages), min(TRACED, options.messages)
         self.report = Report(
             {
                 "machine": platform.platform(),
@@ -105,7 +108,7 @@ class Bench:
         finally:
             if self.report.runs:
                 self.report.show()
-                print(f"\n{os.path.relpath(self.report.write(RESULTS))}")
+                print(f"\n{os.path.relpath(self.report.write(self.options.results))}")
 
     def _shape(self, table: str, messages: int) -> load.Shape:
         return load.Shape(messages, self.options.sessions, self.options.size, persistent=table == "persistent")
@@ -117,9 +120,9 @@ class Bench:
             with self.root.enter({folder: "/srv"}) as box:
                 self._start(peer, box)
                 self.report.facts.setdefault(peer.name, peer.version(box))
-                self._send(peer, box, self._shape(table, WARM_UP), WARM_UP)
+                self._send(peer, box, self._shape(table, self.warm_up), self.warm_up)
                 before = load.cpu_seconds(box)
-                whole = WARM_UP + self.options.messages
+                whole = self.warm_up + self.options.messages
                 seconds = self._send(peer, box, self._shape(table, self.options.messages), whole)
                 spent = load.cpu_seconds(box) - before
                 self._check(peer, box, whole)
@@ -159,11 +162,11 @@ class Bench:
             with self.root.enter({folder: "/srv"}) as box:
                 trace = "trace=" + ",".join(SYNC_CALLS)
                 self._start(peer, box, ("strace", "-f", "-qq", "-e", trace, "-e", "signal=none", "-o", "/srv/trace"))
-                self._send(peer, box, self._shape(table, TRACED), TRACED)
-                self._check(peer, box, TRACED)
+                self._send(peer, box, self._shape(table, self.traced), self.traced)
+                self._check(peer, box, self.traced)
             with open(folder + "/trace", encoding="ascii", errors="replace") as file:
                 calls = sum(1 for line in file if any(f" {call}(" in line for call in SYNC_CALLS))
-        self.report.add_syncs(table, peer.name, 1000 * calls / TRACED)
+        self.report.add_syncs(table, peer.name, 1000 * calls / self.traced)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,29 @@
+"""The bench itself works: a tiny run of all its parts, in the test root."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+
+@pytest.mark.root
+def test_a_tiny_run_of_the_bench(tmp_path):
+    words = ["--messages", "40", "--rounds", "1", "--results", str(tmp_path / "results"), "--dir", str(tmp_path)]
+    words += ["--only", "persistent", "deliver"]
+    done = subprocess.run(
+        [sys.executable, "-m", "bench", *words], capture_output=True, text=True, check=False, timeout=300
+    )
+    if "is memory, where a sync costs nothing" in done.stderr:
+        pytest.skip("did not run: the folder for temporary files is memory, and a bench there says nothing")
+    assert done.returncode == 0, done.stdout + done.stderr
+    (file,) = (tmp_path / "results").iterdir()
+    medians = json.loads(file.read_text())["medians"]
+    assert [(row["table"], row["peer"]) for row in medians] == [
+        ("persistent", "Quail"),
+        ("persistent", "Postfix"),
+        ("deliver", "Quail"),
+        ("deliver", "Postfix"),
+    ]
+    assert all(row["rate"] > 0 and row["cpu_per_thousand"] > 0 and row["syncs_per_thousand"] > 0 for row in medians)
+    assert list(tmp_path.iterdir()) == [tmp_path / "results"]
