@@ -23,7 +23,7 @@ def user() -> None:
 @click.argument("name")
 @home_option
 def add(name: str, home: str) -> None:
-    """Make the mailbox NAME; mail for NAME and for NAME-anything comes to it from now on."""
+    """Make the mailbox NAME; mail for it comes there from now on, and for NAME-EXT as its .qmail-EXT files say."""
     uid, gid = _enter_as_owner(home)
     kept = mailboxes.fit_name(name)
     if kept != name:
