@@ -269,7 +269,7 @@ class SimDisk:
                 raise _error(errno.ENOTDIR, path)
             if flags & os.O_TRUNC:
                 node.truncate(0)
-        elif flags & os.O_ACCMODE != os.O_RDONLY:
+        elif flags & os.O_ACCMODE != os.O_RDONLY or flags & os.O_CREAT:
             raise _error(errno.EISDIR, path)
         self._seen("open", path, fault)
         self.next_fd += 1
@@ -288,6 +288,8 @@ class SimDisk:
     def pread(self, fd: int, size: int, offset: int) -> bytes:
         handle, node = self._file(fd)
         fault = self._enter("pread", handle.path)
+        if handle.flags & os.O_ACCMODE == os.O_WRONLY:
+            raise _error(errno.EBADF, handle.path)
         self._seen("pread", handle.path, fault)
         data = bytes(node.data[offset : offset + size])
         if fault is not None and fault.kind == "short" and len(data) > 1:
@@ -305,7 +307,8 @@ class SimDisk:
         handle, node = self._file(fd)
         if len(buffers) > os.sysconf("SC_IOV_MAX"):
             raise _error(errno.EINVAL, handle.path)
-        return self._store("pwritev", handle, node, b"".join(buffers), offset)
+        at = len(node.data) if handle.flags & os.O_APPEND else offset  # as Linux does (pwrite(2), BUGS)
+        return self._store("pwritev", handle, node, b"".join(buffers), at)
 
     def _store(self, call: str, handle: _Handle, node: File, data: bytes, offset: int) -> int:
         fault = self._enter(call, handle.path)
@@ -341,6 +344,8 @@ class SimDisk:
     def ftruncate(self, fd: int, size: int) -> None:
         handle, node = self._file(fd)
         fault = self._enter("ftruncate", handle.path)
+        if handle.flags & os.O_ACCMODE == os.O_RDONLY:
+            raise _error(errno.EINVAL, handle.path)
         node.truncate(size)
         self._seen("ftruncate", handle.path, fault)
 
@@ -371,8 +376,10 @@ class SimDisk:
         old_parent, old_name = self._parent(source)
         parent, name = self._parent(target)
         there = parent.names.get(name)
-        if isinstance(there, Directory):
+        if isinstance(there, Directory) and (isinstance(node, File) or there.names):
             raise _error(errno.EISDIR if isinstance(node, File) else errno.ENOTEMPTY, target)
+        if isinstance(there, File) and isinstance(node, Directory):
+            raise _error(errno.ENOTDIR, target)
         if there is not node:
             parent.put(name, node)
             old_parent.put(old_name, None)

@@ -90,7 +90,7 @@ class _Delivery:
         try:
             fd = self._create(calls)
         except OSError as exc:
-            request.fail(_path_text(calls, request.maildir), exc)
+            request.fail(_path_text(calls, request.maildir, exc), exc)
             return False
         try:
             try:
@@ -161,7 +161,7 @@ def deliver(calls: SystemCalls, requests: Iterable[Request]) -> None:
         try:
             device = _device(calls, request)
         except OSError as exc:
-            request.fail(_path_text(calls, request.maildir), exc)
+            request.fail(_path_text(calls, request.maildir, exc), exc)
         else:
             devices.setdefault(device, []).append(_Delivery(request))
     for deliveries in devices.values():
@@ -171,12 +171,20 @@ def deliver(calls: SystemCalls, requests: Iterable[Request]) -> None:
 def make(calls: SystemCalls, path: str, *, exist_ok: bool = False) -> None:
     """Make a Maildir (mode 0700), durably, or raise OSError; `exist_ok` completes one that is partly there.
 
-    tmp/ comes last, after the rest is durable: who finds tmp/, in this process or another, may rely on new/ to stay.
+    tmp/ comes last, after the rest is durable: who finds tmp/, in this process or another, may rely on new/ to stay. Without it
+    nobody has delivered here, and what is there may be left from an attempt whose sync has failed: its names may be lost
+    on the disk, and only making them again brings them back.
     """
     path = path.rstrip("/") or "/"
-    _mkdir(calls, path, exist_ok=exist_ok)
-    for folder in (_NEW, "cur"):
-        _mkdir(calls, f"{path}/{folder}", exist_ok=exist_ok)
+    rest = (f"{path}/{_NEW}", f"{path}/cur")
+    if exist_ok and not _exists(calls, f"{path}/{_TMP}"):
+        for folder in (*rest, path):
+            try:
+                calls.rmdir(folder)
+            except OSError:
+                pass  # not there, or in use
+    for folder in (path, *rest):
+        _mkdir(calls, folder, exist_ok=exist_ok)
     sync_directory(calls, path)
     sync_directory(calls, os.path.dirname(path) or ".")
     _mkdir(calls, f"{path}/{_TMP}", exist_ok=exist_ok)
@@ -188,6 +196,14 @@ def unique_name() -> str:
     seconds, nanoseconds = divmod(time.time_ns(), 1_000_000_000)
     host = os.uname().nodename.replace("/", "\\057").replace(":", "\\072")
     return f"{seconds}.M{nanoseconds // 1000:06d}P{os.getpid()}Q{next(_counter)}.{host}"
+
+
+def _exists(calls: SystemCalls, path: str) -> bool:
+    try:
+        calls.stat(path)
+    except FileNotFoundError:
+        return False
+    return True
 
 
 def _mkdir(calls: SystemCalls, path: str, *, exist_ok: bool) -> None:
@@ -210,12 +226,13 @@ def _device(calls: SystemCalls, request: Request) -> int:
     return calls.stat(tmp).st_dev
 
 
-def _path_text(calls: SystemCalls, maildir: str) -> str:
+def _path_text(calls: SystemCalls, maildir: str, cause: OSError) -> str:
     """Return what qmail-local says when it cannot enter the Maildir, or when it can and the rest failed."""
     try:
         calls.stat(maildir + "/.")  # fails as chdir would
     except OSError as exc:
-        return MISSING if exc.errno in _PATH_FAULTS else TROUBLE
+        if cause.errno in _PATH_FAULTS and exc.errno in _PATH_FAULTS:
+            return MISSING
     return TROUBLE
 
 
