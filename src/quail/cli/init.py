@@ -83,11 +83,14 @@ def init_single(
     return first
 
 
+NAMELESS = "me"  # the first mailbox of a starter whose uid has no name, as in many containers
+
+
 def _own_name() -> str:
     try:
         return fit_name(pwd.getpwuid(os.geteuid()).pw_name)
     except KeyError:
-        raise UsageError(f"uid {os.geteuid()} has no name on this machine: give the mailbox one with --name") from None
+        return NAMELESS
     except UsageError as error:
         raise UsageError(f"{error}; give the mailbox another one with --name") from error
 
