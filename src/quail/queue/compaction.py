@@ -1,9 +1,10 @@
 """Keeping the journal short: the oldest segment goes once its live messages have been written again at the head.
 
 Only the oldest segment is ever removed, so a mark never disappears before what it marks. Copies carry the recipients that are
-left (with their first numbers), the schedule and the hold. They are built from the settled state and must be the first entries
-of the next batch: every mark that they reflect lies before them, every later one behind them, so that a message's last mark
-never lies in an older segment than one of its copies. Removals go by what is settled; each is durable before the next.
+left or will be in the bounce (with their first numbers), the schedule and the hold. They are built from the settled state and
+must be the first entries of the next batch: every mark that they reflect lies before them, every later one behind them, so
+that a message's last mark never lies in an older segment than one of its copies. Removals go by what is settled; each is
+durable before the next.
 """
 
 from collections.abc import Iterator
@@ -27,19 +28,20 @@ class Compaction:
         self._journal = journal
         self._walk: Iterator[Found | Damage] | None = None
         self._walked = 0
+        self._copied = False  # something, since the walk began
+        self._stuck = 0  # a segment with a live record that can't be found in it any more
 
     def removable(self) -> bool:
         """Whether nothing in the oldest segment is needed any more."""
         journal = self._journal
         oldest = self._oldest()
-        if oldest == journal.current_segment or journal.state.live.get(oldest, 0):
-            return False
-        return not self._failures_in(oldest)
+        state = journal.state
+        return not (oldest == journal.current_segment or state.live.get(oldest, 0) or oldest in state.failures_in)
 
     def wanted(self, *, short_of_room: bool) -> bool:
         """Whether the oldest segment should be rewritten: more than half is garbage, or room is needed and any is."""
         journal = self._journal
-        if self._oldest() == journal.current_segment:
+        if self._oldest() in (journal.current_segment, self._stuck):
             return False
         live = sum(journal.state.live.values())
         garbage = journal.bytes_on_disk - live
@@ -50,12 +52,14 @@ class Compaction:
     def _oldest(self) -> int:
         return min(self._journal.ends, default=0)
 
-    def _failures_in(self, segment: int) -> list[tuple[int, int]]:
-        """Message and offset of each needed failure in the segment."""
+    def _failures_in(self, segment: int) -> list[tuple[int, int, int]]:
+        """Message, recipient and place of each needed failure in the segment."""
+        if segment not in self._journal.state.failures_in:
+            return []
         return [
-            (number, unpack(place)[1])
+            (number, recipient, place)
             for number, failures in self._journal.state.failures.items()
-            for place in failures.values()
+            for recipient, place in failures.items()
             if unpack(place)[0] == segment
         ]
 
@@ -66,8 +70,8 @@ class Compaction:
         journal, state = self._journal, self._journal.state
         oldest = self._oldest()
         entries: list[Entry] = []
-        for number, offset in self._failures_in(oldest):
-            envelope, time = journal.failure_record(number, oldest, offset)
+        for number, recipient, failed_at in self._failures_in(oldest):
+            envelope, time = journal.failure_record(number, recipient, failed_at)
             entries.append(Entry(records.FAILED, number, time, envelope, source=COPY))
             budget -= len(envelope)
             if budget < 0:
@@ -76,6 +80,7 @@ class Compaction:
             stop = journal.ends[oldest]
             self._walk = iter(SegmentReader(journal.segments, oldest, stop, journal.secret, (oldest + 1, 0)))
             self._walked = oldest
+            self._copied = False
         for item in self._walk:
             if not isinstance(item, Found) or item.header.kind != records.ACCEPTED:
                 continue
@@ -84,11 +89,14 @@ class Compaction:
                 continue
             entry = self._copy(item)
             entries.append(entry)
+            self._copied = True
             budget -= len(entry.envelope) + sum(map(len, entry.body)) + records.RECORD_HEADER
             if budget < 0:
                 return entries
         if not entries:
             self._walk = None  # the next call starts again: copies of a refused batch are still to be made
+            if not self._copied and state.live.get(oldest, 0):
+                self._stuck = oldest  # its live record has gone bad since the start; the next one sets it aside
         return entries
 
     def _copy(self, found: Found) -> Entry:
@@ -98,7 +106,7 @@ class Compaction:
             accepted = Accepted.decode(found.envelope)
         except PeerError as error:
             raise StoreStoppedError(f"{journal.segments.path(found.segment)}: message {number}: {error}") from error
-        accepted.recipients = journal.state.left(number, accepted.recipients)
+        accepted.recipients = journal.state.named(number, accepted.recipients)
         accepted.retry = journal.state.retry(number)
         accepted.held = number in journal.state.held
         if header.flags & records.BODY_FILE:

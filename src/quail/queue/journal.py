@@ -18,6 +18,7 @@ from quail.storage.durable import sync_directory, write_all
 
 MAX_BATCH = 8 << 20  # bytes of records in one batch
 INLINE_BODY = 128 << 10  # bytes; longer bodies are files of their own
+_LOST_REPORT = b"Delivery failed for good; why has been lost to a damaged disk. (#4.3.0)\n"
 
 
 class JournalPlan:
@@ -222,6 +223,7 @@ class Journal:
             self._fd = -1
         if fd < 0:
             if not self._exists(plan.segment):
+                del self.ends[plan.segment]  # the number is abandoned
                 return
         else:
             try:
@@ -371,18 +373,24 @@ class Journal:
     def failures(self, number: int) -> Iterator[tuple[int, bytes]]:
         """Recipient numbers and reports of those that failed for good, in order of failure."""
         places = self.state.failures.get(number, {})
-        for _, place in sorted(places.items(), key=lambda item: item[1]):
-            envelope, _ = self.failure_record(number, *unpack(place))
+        for recipient, place in sorted(places.items(), key=lambda item: item[1]):
+            envelope, _ = self.failure_record(number, recipient, place)
             yield records.decode_failure(envelope)
 
-    def failure_record(self, number: int, segment: int, offset: int) -> tuple[bytes, int]:
-        """Envelope and time of a FAILED record."""
+    def failure_record(self, number: int, recipient: int, place: int) -> tuple[bytes, int]:
+        """Envelope and time of a FAILED record. One that has gone bad still says who failed: the bounce must not wait for ever
+        for the rest.
+        """
+        segment, offset = unpack(place)
         data = self.segments.read(segment, offset, 4096)
         header = records.parse_record(data, 0, self.secret)
-        if header is None or header.number != number or header.kind != records.FAILED:
-            raise DamagedBodyError(f"{self.segments.path(segment)}: no failure of message {number} at {offset}")
-        data = self.segments.read(segment, offset, header.size)
-        return data[records.RECORD_HEADER :], header.time
+        if header is not None and header.number == number and header.kind == records.FAILED:
+            if header.size > len(data):
+                data = self.segments.read(segment, offset, header.size)
+            envelope = data[records.RECORD_HEADER : header.size]
+            if records.crc32(envelope) == header.envelope_sum:
+                return envelope, header.time
+        return records.encode_failure(recipient, _LOST_REPORT), 0
 
     def free_bytes(self) -> int:
         """Room on the file system for an ordinary user."""

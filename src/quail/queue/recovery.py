@@ -246,7 +246,7 @@ class _Recovery:
             accepted = records.Accepted.decode(
                 data[records.RECORD_HEADER : records.RECORD_HEADER + header.envelope_length]
             )
-            accepted.recipients = state.left(number, accepted.recipients)
+            accepted.recipients = state.named(number, accepted.recipients)
             accepted.retry = state.retry(number)
             accepted.held = number in state.held
             self._again.append(self._entry(Found(segment, offset, header, accepted.encode())))

@@ -10,6 +10,7 @@ SEGMENT_SIZE = 64 << 20
 _SUFFIX = ".seg"
 _DIGITS = 8
 _IOV_MAX = 1024  # sysconf(_SC_IOV_MAX) on Linux
+_MAX_READERS = 64  # segments kept open for reading
 
 
 class Segments:
@@ -75,6 +76,8 @@ class Segments:
         fd = self._readers.get(number)
         if fd is None:
             fd = self._calls.open(self.path(number), os.O_RDONLY | os.O_CLOEXEC)
+            if len(self._readers) >= _MAX_READERS:
+                self.forget(list(self._readers)[0])  # noqa: RUF015  another thread may forget one meanwhile: copy at once
             self._readers[number] = fd
         return fd
 

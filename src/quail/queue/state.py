@@ -39,6 +39,7 @@ class State:
         self.done: dict[int, set[int]] = {}
         self.only: dict[int, frozenset[int]] = {}  # recipients that every copy has, where copies differ
         self.failures: dict[int, dict[int, int]] = {}
+        self.failures_in: dict[int, int] = {}  # how many of them each segment has
         self.held: set[int] = set()
         self.large: set[int] = set()  # their body is a file of its own
 
@@ -115,7 +116,17 @@ class State:
     def recipient_failed(self, number: int, recipient: int, segment: int, offset: int) -> None:
         """One recipient failed for good; the report lies at that place."""
         self.recipient_done(number, recipient)
-        self.failures.setdefault(number, {})[recipient] = pack(segment, offset)
+        places = self.failures.setdefault(number, {})
+        self._forget_failures([places[recipient]] if recipient in places else ())
+        places[recipient] = pack(segment, offset)
+        self.failures_in[segment] = self.failures_in.get(segment, 0) + 1
+
+    def _forget_failures(self, places: Iterable[int]) -> None:
+        for place in places:
+            segment, _ = unpack(place)
+            self.failures_in[segment] -= 1
+            if not self.failures_in[segment]:
+                del self.failures_in[segment]
 
     def restrict(self, number: int, recipients: Iterable[int]) -> None:
         """A copy has only these recipients: nobody else is left."""
@@ -134,11 +145,16 @@ class State:
             if (done is None or n not in done) and (only is None or n in only)
         }
 
+    def named(self, number: int, recipients: dict[int, bytes]) -> dict[int, bytes]:
+        """Those that a copy of the message has to name: who still needs something, and who will be in its bounce."""
+        left, failures = self.left(number, recipients), self.failures.get(number, {})
+        return {n: address for n, address in recipients.items() if n in left or n in failures}
+
     def finish(self, number: int) -> None:
         """Nothing is left to do: forget the message."""
         self.done.pop(number, None)
         self.only.pop(number, None)
-        self.failures.pop(number, None)
+        self._forget_failures(self.failures.pop(number, {}).values())
         self.held.discard(number)
         self.large.discard(number)
         row = self._row(number)
@@ -152,7 +168,9 @@ class State:
 
     def forget_strays(self) -> None:
         """After a replay: drop what was said of messages that are not live."""
-        for table in (self.done, self.only, self.failures):
+        for number in [number for number in self.failures if number not in self]:
+            self._forget_failures(self.failures.pop(number).values())
+        for table in (self.done, self.only):
             for number in [number for number in table if number not in self]:
                 del table[number]
         self.held = {number for number in self.held if number in self}
