@@ -100,7 +100,7 @@ class QueueService:
             "run/lspawn.sock",
             report=self._report,
             lost=lambda: self.dispatcher.lost(LOCAL),
-            ready=self._dispatch,
+            ready=self._link_ready,
             log=self.log,
         )
         self.dispatcher = Dispatcher(
@@ -220,7 +220,8 @@ class QueueService:
                     self.store.discard_large(entry.large)
                 self._bounce_later(entry.source.message)
 
-    def _dispatch(self) -> None:
+    def _link_ready(self) -> None:
+        self.dispatcher.available(LOCAL)
         self.dispatcher.dispatch()
 
     def _report(self, number: int, letter: bytes, text: bytes) -> None:
@@ -239,8 +240,8 @@ class QueueService:
         self._loop.call_later(BOUNCE_AGAIN, self._bounce, message)
 
     def _queue_bounce(self, message: Active) -> None:
-        if message.number not in self.store.state:
-            return  # an operator has removed it meanwhile
+        if message.removed or message.number not in self.store.state:
+            return  # by an operator, meanwhile
         now = self.now()
         routes = self.dispatcher.rules.routes
         bounce = bounces.compose(self.store, self._teller, routes, message.number, now, copy=self._copy)
@@ -255,7 +256,11 @@ class QueueService:
         large = None
         if len(body) > INLINE_BODY:
             large = self.store.new_large_body(number)
-            self.store.large_write(large, body)
+            try:
+                self.store.large_write(large, body)
+            except OSError:
+                self.store.discard_large(large)
+                raise
         inline = () if large is not None else (body,)
         entry = Entry(records.ACCEPTED, number, int(now * 1e6), accepted.encode(), inline, large, source=source)
         self.writer.submit(entry)
