@@ -239,6 +239,10 @@ class Server:
         new = self.path / "mail" / self.name / folder / "new"
         return [path.read_bytes() for path in sorted(new.iterdir())] if new.is_dir() else []
 
+    def mail_names(self):
+        new = self.path / "mail" / self.name / "Maildir/new"
+        return os.listdir(new) if new.is_dir() else []
+
     # The operator.
 
     def ask(self, request):

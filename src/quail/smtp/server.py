@@ -227,10 +227,13 @@ class Session:
             room = self._settings.max_command_length + 1 - len(self._part)
             self._part += buffer[self._position : self._position + room]
             self._position = len(buffer)
-        return bool(self._later) and self._refill()
+        return self._refill()
 
     def _refill(self) -> bool:
         if not self._later:
+            # What has been dealt with is let go: a peer may stay silent for long, and there are thousands of them.
+            self._buffer = b""
+            self._position = 0
             return False
         self._buffer = b"".join(self._later)
         self._position = 0

@@ -14,6 +14,7 @@ from quail.net.frames import Splitter
 from quail.queue.handover import ABANDON, MAX_REPLY, Reply, decode_reply
 
 MAX_IDLE = 64  # connections kept for the next message
+_HIGH_WATER = 64 << 10  # bytes of one turn of the loop that are not kept back for its end
 GONE = Reply(b"Z", b"the queue is not available (#4.3.0)")
 
 
@@ -38,6 +39,7 @@ class Handoff(asyncio.Protocol):
         "_splitter",
         "_transport",
         "_unsent",
+        "_unsent_size",
         "_unwanted",
         "borrowers",
     )
@@ -49,6 +51,7 @@ class Handoff(asyncio.Protocol):
         self._splitter = Splitter(MAX_REPLY)
         self._transport: asyncio.Transport | None = None
         self._unsent: list[bytes] = []
+        self._unsent_size = 0
         self._flush_due = False
         self._paused = False
         self._unwanted = False
@@ -57,6 +60,8 @@ class Handoff(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """What was written before goes out now."""
         self._transport = cast(asyncio.Transport, transport)
+        if self._paused:
+            self.resume_writing()
         self._flush()
         if self._unwanted:
             transport.close()
@@ -68,17 +73,31 @@ class Handoff(asyncio.Protocol):
             borrower.pause_message(True)
 
     def write(self, data: bytes) -> None:
-        """Frames of a message; those of one turn of the loop go out together."""
+        """Frames of a message; those of one turn of the loop go out together, unless they are many: the transport must be able
+        to say stop before the peer has been read on and on.
+        """
         self._unsent.append(data)
-        if not self._flush_due:
+        self._unsent_size += len(data)
+        if self._unsent_size > _HIGH_WATER:
+            if self._transport is not None:
+                self._flush_now()
+            elif not self._paused:
+                self.pause_writing()
+        elif not self._flush_due:
             self._flush_due = True
             self._loop.call_soon(self._flush)
 
     def _flush(self) -> None:
         self._flush_due = False
         if self._transport is not None and self._unsent:
-            self._transport.write(b"".join(self._unsent))
-            self._unsent.clear()
+            self._flush_now()
+
+    def _flush_now(self) -> None:
+        assert self._transport is not None
+        data = b"".join(self._unsent)
+        self._unsent.clear()
+        self._unsent_size = 0
+        self._transport.write(data)
 
     def abandon(self) -> None:
         """Give the streamed message up; the connection can be used again."""
