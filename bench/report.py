@@ -26,7 +26,7 @@ class Run(NamedTuple):
 
 
 class Report:
-    """Collects runs as they come; prints medians, and the ratio of the first peer to each other one."""
+    """Collects runs as they come; prints medians, and how many times as fast the first peer is as each other."""
 
     def __init__(self, facts: dict[str, object]) -> None:
         """`facts` go into the JSON: versions, sizes, the machine."""
@@ -47,29 +47,31 @@ class Report:
     def _rows(self) -> list[dict[str, object]]:
         rows: list[dict[str, object]] = []
         for table in dict.fromkeys(run.table for run in self.runs):
-            first = 0.0
+            first: list[Run] = []
             for peer in dict.fromkeys(run.peer for run in self.runs):
                 mine = [run for run in self.runs if (run.table, run.peer) == (table, peer)]
                 if not mine:
                     continue
-                rate = statistics.median(run.rate for run in mine)
-                first = first or rate
+                first = first or mine
                 rows.append(
                     {
                         "table": table,
                         "peer": peer,
-                        "rate": rate,
+                        "rate": statistics.median(run.rate for run in mine),
                         "least": min(run.rate for run in mine),
                         "most": max(run.rate for run in mine),
                         "cpu_per_thousand": statistics.median(run.cpu_per_thousand for run in mine),
                         "syncs_per_thousand": self.syncs.get((table, peer)),
-                        "ratio_of_first": first / rate,
+                        # Round by round: what slows one run slows its neighbour too, and drops out.
+                        "ratio_of_first": statistics.median(
+                            one.rate / other.rate for one, other in zip(first, mine, strict=False)
+                        ),
                     }
                 )
         return rows
 
     def show(self) -> None:
-        """Print one table for each kind of load. The ratio says how many times as fast the first peer is."""
+        """Print the medians. The ratio is the median of the rounds' ratios: so many times as fast the first peer is."""
         print(
             f"\n{'':<12} {'':<8} {'msg/s':>8} {'from':>7} {'to':>7} {'CPU-s/1,000':>12} {'syncs/1,000':>12} {'ratio':>7}"
         )
