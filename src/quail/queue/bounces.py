@@ -4,8 +4,9 @@ from typing import Any
 
 from quail.message import bounce
 from quail.message.routing import Routes
-from quail.queue.store import Store
+from quail.queue.store import DamagedBodyError, Store
 
+_DAMAGED = b"\n--- The message itself has been damaged on disk and is left out.\n"
 _CUT = b"\n--- The rest of the message is left out here: it has %d bytes in all.\n"
 
 
@@ -38,15 +39,12 @@ def compose(store: Store[Any], teller: Teller, routes: Routes, number: int, now:
     double one with an empty doublebounceto). At most `copy` bytes of the original follow. OSError, TemporaryError when the
     journal can't be read.
     """
-    stored = store.read(number, body=True)
+    stored = store.read(number, body=False)
     sender = stored.accepted.sender
     to = bounce.envelope(sender, teller.double_to)
-    try:
-        if to is None or not to[1]:
-            return None
-        original = stored.body if stored.body is not None else store.read_descriptor(stored.fd, copy)
-    finally:
-        store.close_descriptor(stored.fd)
+    if to is None or not to[1]:
+        return None
+    original, tail = _original(store, number, copy)
     paragraphs = []
     for recipient, report in store.failures(number):
         _, address = routes.route(stored.accepted.recipients.get(recipient, b"?"))
@@ -59,5 +57,17 @@ def compose(store: Store[Any], teller: Teller, routes: Routes, number: int, now:
         paragraphs=paragraphs,
         seconds=now,
     )
-    tail = _CUT % stored.size if stored.size > copy else b""
-    return Bounce(*to, head + original[:copy] + tail)
+    return Bounce(*to, b"".join((head, original, tail)))
+
+
+def _original(store: Store[Any], number: int, copy: int) -> tuple[bytes, bytes]:
+    """As much of the message as is wanted, and what to say behind it."""
+    try:
+        stored = store.read(number, body=True)
+    except DamagedBodyError:
+        return b"", _DAMAGED
+    try:
+        original = stored.body if stored.body is not None else store.read_descriptor(stored.fd, copy)
+    finally:
+        store.close_descriptor(stored.fd)
+    return original[:copy], _CUT % stored.size if stored.size > copy else b""

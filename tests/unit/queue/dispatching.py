@@ -62,6 +62,13 @@ class MemoryStore:
             return Stored(accepted, time, len(content), None, os.open(os.devnull, os.O_RDONLY))
         return Stored(accepted, time, len(content), content if body else None, -1)
 
+    def read_descriptor(self, fd, length):
+        return os.pread(fd, length, 0)
+
+    def close_descriptor(self, fd):
+        if fd >= 0:
+            os.close(fd)
+
     def failures(self, number):
         for place in self.state.failures.get(number, {}).values():
             yield records.decode_failure(self.reports[place])
