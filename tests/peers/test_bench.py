@@ -9,7 +9,7 @@ import pytest
 
 @pytest.mark.root
 def test_a_tiny_run_of_the_bench(tmp_path):
-    words = ["--messages", "40", "--rounds", "1", "--results", str(tmp_path / "results"), "--dir", str(tmp_path)]
+    words = ["--messages", "400", "--rounds", "1", "--results", str(tmp_path / "results"), "--dir", str(tmp_path)]
     words += ["--only", "persistent", "deliver"]
     done = subprocess.run(
         [sys.executable, "-m", "bench", *words], capture_output=True, text=True, check=False, timeout=300
