@@ -41,6 +41,8 @@ BATCH_HEADER = _BATCH.size
 END_SIZE = _END.size
 RECORD_HEADER = _RECORD.size
 MAX_ENDS = 1 << 20  # segments; 64 TiB of journal
+MAX_TIME = 0xFFFFFFFF  # seconds since 1970 that a schedule can say
+_MAX_DIGITS = 20
 
 crc32 = zlib.crc32
 
@@ -270,32 +272,28 @@ class Accepted:
         attributes: list[tuple[bytes, bytes]] = []
         uid = pid = number = 0
         retry, held = (0, 0), False
-        try:
-            for part in envelope.split(b"\0")[:-1]:
-                letter, rest = part[:1], part[1:]
-                if letter == b"T":
-                    recipients[number] = rest
-                    number += 1
-                elif letter == b"N":
-                    number = int(rest)
-                elif letter == b"F":
-                    sender = rest
-                elif letter == b"u":
-                    uid = int(rest)
-                elif letter == b"p":
-                    pid = int(rest)
-                elif letter == b"A":
-                    name, _, value = rest.partition(b"=")
-                    attributes.append((name, value))
-                elif letter == b"R":
-                    local, _, remote = rest.partition(b",")
-                    retry = (int(local), int(remote))
-                elif letter == b"H":
-                    held = True
-                else:
-                    raise PeerError("unknown letter in the envelope of an accepted record")
-        except ValueError as error:
-            raise PeerError("bad number in the envelope of an accepted record") from error
+        for part in envelope.split(b"\0")[:-1]:
+            letter, rest = part[:1], part[1:]
+            if letter == b"T":
+                recipients[number] = rest
+                number += 1
+            elif letter == b"N":
+                number = decode_number(rest)
+            elif letter == b"F":
+                sender = rest
+            elif letter == b"u":
+                uid = decode_number(rest)
+            elif letter == b"p":
+                pid = decode_number(rest)
+            elif letter == b"A":
+                name, _, value = rest.partition(b"=")
+                attributes.append((name, value))
+            elif letter == b"R":
+                retry = decode_schedule(rest)
+            elif letter == b"H":
+                held = True
+            else:
+                raise PeerError("unknown letter in the envelope of an accepted record")
         if sender is None:
             raise PeerError("accepted record without a sender")
         return cls(sender, recipients, uid=uid, pid=pid, attributes=tuple(attributes), retry=retry, held=held)
@@ -313,13 +311,16 @@ def decode_failure(envelope: bytes) -> tuple[int, bytes]:
 
 
 def decode_number(envelope: bytes) -> int:
-    """Envelope of a DONE record: the recipient's number."""
-    if not envelope.isdigit():
-        raise PeerError("bad recipient number in a record")
+    """A number in decimal digits; the envelope of a DONE record is the recipient's."""
+    if not envelope.isdigit() or len(envelope) > _MAX_DIGITS:
+        raise PeerError("bad number in the envelope of a record")
     return int(envelope)
 
 
 def decode_schedule(envelope: bytes) -> tuple[int, int]:
     """Envelope of a DEFERRED record, `local,remote`: when each channel tries again, in seconds since 1970."""
     local, _, remote = envelope.partition(b",")
-    return decode_number(local), decode_number(remote)
+    times = decode_number(local), decode_number(remote)
+    if max(times) > MAX_TIME:
+        raise PeerError("time in a record lies too far ahead")
+    return times

@@ -7,6 +7,8 @@ tried again. A destination has its own limit, so a slow one holds back only its 
 from collections import deque
 from math import isqrt
 
+from quail.queue.records import MAX_TIME
+
 LOCAL = "local"
 REMOTE = "remote"
 _SKIP = {LOCAL: 10, REMOTE: 20}
@@ -16,7 +18,7 @@ _FRESH_FOR_EACH_RETRY = 4
 def next_try(channel: str, birth: int, now: int) -> int:
     """Seconds since 1970 of the next try of a message whose pass starts now (qmail-send; facts 7.3)."""
     age = max(0, now - birth)
-    return birth + (isqrt(age) + _SKIP[channel]) ** 2
+    return min(birth + (isqrt(age) + _SKIP[channel]) ** 2, MAX_TIME)
 
 
 class Destination:
