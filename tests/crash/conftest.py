@@ -3,7 +3,7 @@
 import os
 
 import pytest
-from lab import Lab
+from tests.crash.lab import Lab
 
 
 @pytest.fixture

@@ -8,8 +8,8 @@ them is needed. Large bodies are written while other batches pass.
 import random
 from collections.abc import Iterable
 
-from ledger import Ledger, Message, Seen
-from simdisk import SimDisk
+from tests.crash.ledger import Ledger, Message, Seen
+from tests.crash.simdisk import SimDisk
 
 from quail.errors import TemporaryError
 from quail.queue import records

@@ -10,7 +10,7 @@ import random
 from collections.abc import Callable, Iterable
 from typing import Protocol
 
-from simdisk import SYNCS, Fault, SimDisk
+from tests.crash.simdisk import SYNCS, Fault, SimDisk
 
 
 class Subject(Protocol):

@@ -18,8 +18,8 @@ import random
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 
-from simcuts import SECTOR, Chooser, Edge, Odometer
-from simnodes import PAGE, Directory, File, Node
+from tests.crash.simcuts import SECTOR, Chooser, Edge, Odometer
+from tests.crash.simnodes import PAGE, Directory, File, Node
 
 SYNCS = ("fsync", "fdatasync", "syncfs")
 

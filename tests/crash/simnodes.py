@@ -4,7 +4,7 @@ import random
 import stat
 from itertools import pairwise
 
-from simcuts import SECTOR, Chooser
+from tests.crash.simcuts import SECTOR, Chooser
 
 PAGE = 4096
 

@@ -5,8 +5,8 @@ import itertools
 import os
 
 import pytest
-from lab import faults_for
-from simdisk import SimDisk
+from tests.crash.lab import faults_for
+from tests.crash.simdisk import SimDisk
 
 from quail.storage import maildir
 from quail.storage.durable import sync_directory

@@ -3,8 +3,8 @@
 import errno
 
 import pytest
-from journal_subject import JournalSubject
-from simdisk import Fault, SimDisk
+from tests.crash.journal_subject import JournalSubject
+from tests.crash.simdisk import Fault, SimDisk
 
 from quail.queue import records
 from quail.queue.compaction import Compaction

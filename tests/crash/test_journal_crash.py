@@ -5,8 +5,8 @@ In CI each sweep is a sample; `-m long` takes all of it. The seeds and the numbe
 """
 
 import pytest
-from journal_subject import JournalSubject
-from lab import BrokenPromiseError
+from tests.crash.journal_subject import JournalSubject
+from tests.crash.lab import BrokenPromiseError
 
 from quail.queue import journal, recovery
 from quail.queue.journal import Journal

@@ -1,8 +1,8 @@
 """The lab finds every hole that is planted in a toy store, and none in the store without them."""
 
 import pytest
-from lab import BrokenPromiseError, Lab
-from toystore import HOLES, ToySubject
+from tests.crash.lab import BrokenPromiseError, Lab
+from tests.crash.toystore import HOLES, ToySubject
 
 
 def sweep(lab, hole):

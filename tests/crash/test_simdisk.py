@@ -6,7 +6,7 @@ import os
 import random
 
 import pytest
-from simdisk import Fault, PowerCut, SimDisk
+from tests.crash.simdisk import Fault, PowerCut, SimDisk
 
 from quail.storage.calls import REAL, SystemCalls
 from quail.storage.durable import replace_file, sync_directory

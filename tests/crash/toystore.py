@@ -8,8 +8,8 @@ import os
 import random
 import zlib
 
-from simcuts import SECTOR
-from simdisk import SimDisk
+from tests.crash.simcuts import SECTOR
+from tests.crash.simdisk import SimDisk
 
 from quail.storage.durable import sync_directory
 
