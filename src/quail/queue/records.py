@@ -197,6 +197,14 @@ def batch_header(
     return head[:-4] + total.to_bytes(4, "little") + table
 
 
+def announced_length(data: bytes) -> int:
+    """How many bytes the batch header at the start of data says that it has; 0 if it is none. Nothing is verified."""
+    if len(data) < BATCH_HEADER or not data.startswith(BATCH_MAGIC):
+        return 0
+    count: int = _BATCH.unpack_from(data)[4]
+    return BATCH_HEADER + min(count, MAX_ENDS) * END_SIZE
+
+
 def parse_batch(data: bytes | memoryview, offset: int, secret: bytes | None) -> BatchHeader | None:
     """The batch header at offset, or None if no intact one is there; any secret will do if none is known yet."""
     if offset + BATCH_HEADER > len(data):

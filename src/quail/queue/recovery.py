@@ -12,7 +12,7 @@ from collections.abc import Callable
 from quail.errors import PeerError, TemporaryError
 from quail.queue import records
 from quail.queue.journal import Journal
-from quail.queue.replay import Damage, Found, Replay, SegmentReader, last_mark
+from quail.queue.replay import Damage, Found, Replay, SegmentReader, last_mark, read_batch_header
 from quail.queue.segments import SEGMENT_SIZE, Segments
 from quail.queue.state import State
 from quail.queue.store import Entry, LargeBody, StoreStoppedError
@@ -21,7 +21,6 @@ from quail.storage.durable import replace_file, sync_directory
 
 _FOLDERS = ("journal", "mess", "drop", "damaged", "damaged/seen")
 _LAST_ONE_COUNTS = (records.DEFERRED, records.HELD, records.RELEASED)
-_LONGEST_ENDS_TABLE = records.BATCH_HEADER + 65536 * records.END_SIZE
 
 
 class Opened:
@@ -124,11 +123,7 @@ class _Recovery:
         return max((int(name) for name in names if name.isdigit()), default=0)
 
     def _first_batch(self, number: int, secret: bytes | None) -> records.BatchHeader | None:
-        data = self._segments.read(number, 0, records.BLOCK)
-        header = records.parse_batch(data, 0, secret)
-        if header is None and len(data) == records.BLOCK:  # a long table of ends
-            header = records.parse_batch(self._segments.read(number, 0, _LONGEST_ENDS_TABLE), 0, secret)
-        return header
+        return read_batch_header(self._segments, number, 0, self._segments.size(number), secret)
 
     def _make_folders(self) -> None:
         # Without the secret no start has got past the sync below, and one that failed may have lost names that only making

@@ -111,10 +111,10 @@ class SegmentReader:
 
     def _batch(self, offset: int) -> BatchHeader | None:
         data = self._read(offset, _NEAR)
-        header = records.parse_batch(data, 0, self._secret)
-        if header is None and len(data) == _NEAR:  # a long table of ends
-            header = records.parse_batch(self._read(offset, _WINDOW), 0, self._secret)
-        return header
+        length = records.announced_length(data)
+        if length > len(data):  # a long table of ends
+            data = self._read(offset, length)
+        return records.parse_batch(data, 0, self._secret)
 
     def _record(self, offset: int) -> Found | None:
         data = self._read(offset, _NEAR)
@@ -155,13 +155,23 @@ class SegmentReader:
                 return
 
 
+def read_batch_header(
+    segments: Segments, number: int, offset: int, stop: int, secret: bytes | None
+) -> BatchHeader | None:
+    """The batch header at offset, with its table of ends however long; None if no intact one is there."""
+    data = segments.read(number, offset, min(_NEAR, stop - offset))
+    length = records.announced_length(data)
+    if length > len(data):
+        data = segments.read(number, offset, min(length, stop - offset))
+    return records.parse_batch(data, 0, secret)
+
+
 def last_mark(segments: Segments, number: int, stop: int, secret: bytes) -> tuple[int, int] | None:
     """The durable mark of the segment's last batch that its chain of headers leads to; None if its first is not intact."""
     mark = None
     offset = 0
     while offset < stop:
-        data = segments.read(number, offset, min(_WINDOW if offset == 0 else _NEAR, stop - offset))
-        header = records.parse_batch(data, 0, secret)
+        header = read_batch_header(segments, number, offset, stop, secret)
         if header is None:
             break
         mark = header.mark
