@@ -66,15 +66,18 @@ def test_crash_in_the_middle_of_a_compaction(lab):
 
 @pytest.mark.long
 def test_all_cuts(lab):
-    runs = subjects(lab, 10, steps=40)
-    cuts(lab, runs, 1.0)
+    cuts(lab, subjects(lab, 3, steps=40), 1.0)
+
+
+@pytest.mark.long
+def test_all_cuts_and_life_goes_on(lab):
     lab.follow = 1.0
-    cuts(lab, subjects(lab, 10, steps=6), 1.0)
+    cuts(lab, subjects(lab, 5, steps=6), 1.0)
 
 
 @pytest.mark.long
 def test_all_failures(lab):
-    failures(lab, [lab.rng.randrange(1 << 30) for _ in range(4)], 1.0, steps=12)
+    failures(lab, [lab.rng.randrange(1 << 30) for _ in range(2)], 1.0, steps=10)
 
 
 @pytest.mark.long
@@ -84,9 +87,9 @@ def test_all_failures_of_recovery(lab):
 
 @pytest.mark.long
 def test_all_crashes_in_compactions(lab):
-    for _ in range(4):
-        run = JournalSubject(lab.rng.randrange(1 << 30), steps=30, keep=2)
-        lab.cuts(run, per_call=12, share=1.0, depth=2, when=lambda run=run: run.compacting)
+    for _ in range(2):
+        run = JournalSubject(lab.rng.randrange(1 << 30), steps=25, keep=2)
+        lab.cuts(run, per_call=6, share=1.0, depth=2, when=lambda run=run: run.compacting)
 
 
 # The lab would see it, had the journal one of these holes.
