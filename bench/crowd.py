@@ -232,7 +232,9 @@ def queued(home: Home, count: int) -> Figures:
     figures["page"] = timed(home, {"do": "list"})
     show("the first page of the list, 500 messages", figures["page"] * 1000, "ms")
     begin = time.monotonic()
-    found = sum(1 for _ in OperatorClient(str(home.path)).messages())
+    client = OperatorClient(str(home.path))
+    found = sum(1 for _ in client.messages())
+    client.close()
     figures["list"] = time.monotonic() - begin
     show("listing all", figures["list"], "s")
     home.finish()

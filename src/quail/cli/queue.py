@@ -48,7 +48,7 @@ def _print_table(messages: Iterable[dict[str, Any]]) -> None:
     for message in messages:
         count += 1
         if "trouble" in message:
-            table.add_row(str(message["number"]), "", "", "", "", Text(message["trouble"]))
+            table.add_row(str(message["number"]), "", "", "", "", Text(_plain(message["trouble"])))
             continue
         left = [r["address"] for r in message["recipients"] if not r["done"]]
         to = left[0] + (f" and {len(left) - 1} more" if len(left) > 1 else "") if left else "(all done)"
@@ -56,13 +56,18 @@ def _print_table(messages: Iterable[dict[str, Any]]) -> None:
             str(message["number"]),
             _span(time.time() - message["time"]),
             str(message["bytes"]),
-            Text(message["sender"] or "<>"),
-            Text(to),
+            Text(_plain(message["sender"]) or "<>"),
+            Text(_plain(to)),
             state_of(message),
         )
     if count:
         Console(soft_wrap=False).print(table)
     click.echo(f"{count} message{'' if count == 1 else 's'} in the queue")
+
+
+def _plain(text: str) -> str:
+    """For a terminal: what could command it or break a line is shown as its number."""
+    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
 
 
 def state_of(message: dict[str, Any]) -> str:
@@ -97,12 +102,13 @@ def show(number: int, as_json: bool, home: str) -> None:
     when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(message["time"]))
     click.echo(f"message   {number}, {message['bytes']} bytes, {state_of(message)}")
     click.echo(f"accepted  {when} from uid {message['uid']}")
-    click.echo(f"sender    {message['sender'] or '<>'}")
+    click.echo(f"sender    {_plain(message['sender']) or '<>'}")
     for recipient in message["recipients"]:
         done = "done" if recipient["done"] else "left"
-        click.echo(f"{recipient['channel']:9} {done}  {recipient['address']}")
+        click.echo(f"{recipient['channel']:9} {done}  {_plain(recipient['address'])}")
     for failure in message["failures"]:
-        click.echo(f"failed    {failure['address']}: {failure['report'].strip()}")
+        report = " / ".join(map(_plain, failure["report"].strip().split("\n")))
+        click.echo(f"failed    {_plain(failure['address'])}: {report}")
 
 
 def _changing(verb: str, done: str, text: str) -> None:

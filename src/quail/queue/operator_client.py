@@ -31,8 +31,10 @@ class OperatorClient:
             finally:
                 os.close(folder)
         except PermissionError as error:
+            self._socket.close()
             raise PermanentError(f"{path}: only root and the owner of the home may ask the queue") from error
         except OSError as error:
+            self._socket.close()
             raise TemporaryError(
                 f"the queue service of {home} does not run ({error.strerror or error}): start it with quail serve"
             ) from error

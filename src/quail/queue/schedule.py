@@ -51,6 +51,13 @@ class Channel:
         self._rounds: tuple[deque[bytes], deque[bytes]] = (deque(), deque())
         self._fresh_turns = 0
 
+    def set_limits(self, limit: int, limit_each: int) -> None:
+        """Others from now on; who had no turn because of the old ones has one now."""
+        self.limit = limit
+        self.limit_each = limit_each
+        for destination, place in self._destinations.items():
+            self._list(destination, place)
+
     def add(self, destination: bytes, number: int, *, fresh: bool, front: bool = False) -> None:
         """The message waits for its turn at the destination."""
         place = self._destinations.get(destination)

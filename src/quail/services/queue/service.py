@@ -317,8 +317,7 @@ class QueueService:
             return
         self.dispatcher.rules, self._teller, self.writer.minfree, self._copy = rules, teller, minfree, copy
         for name, (limit, each) in limits.items():
-            self.dispatcher.channels[name].limit = limit
-            self.dispatcher.channels[name].limit_each = each
+            self.dispatcher.channels[name].set_limits(limit, each)
         self.dispatcher.dispatch()
 
     def _terminate(self) -> None:
