@@ -347,7 +347,11 @@ class Journal:
         accepted = Accepted.decode(envelope)
         data, fd = None, -1
         if body and header.flags & records.BODY_FILE:
-            fd = self.calls.open(self.body_path(number), os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                fd = self.calls.open(self.body_path(number), os.O_RDONLY | os.O_CLOEXEC)
+            except FileNotFoundError as error:
+                # It is removed only after the message has been finished: the record that said so must have been damaged.
+                raise DamagedBodyError(f"{self.body_path(number)}: the body of message {number} is missing") from error
         elif body:
             data = self.inline_body(header, segment, offset)
             if records.crc32(data) != header.body_sum:
