@@ -27,19 +27,31 @@ def leave(
     system as a whole.
     """
     random = os.urandom(12).hex()
-    tmp = f"{directory}/tmp.{random}"  # noqa: S108  a name in our own folder
-    fd = calls.open(tmp, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o640)
+    name = f"{directory}/tmp.{random}"  # noqa: S108  a name in our own folder
+    fd = calls.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o640)
     try:
         try:
             write_all(calls, fd, encode_envelope(sender, recipients))
             for chunk in chunks:
                 write_all(calls, fd, chunk)
             calls.fsync(fd)
-            calls.rename(tmp, f"{directory}/new.{random}")
+            calls.rename(name, f"{directory}/new.{random}")
+            name = f"{directory}/new.{random}"
+            calls.syncfs(fd)
         except BaseException:
-            calls.unlink(tmp)
+            _remove(calls, name)
             raise
-        calls.syncfs(fd)
     finally:
-        calls.close(fd)
+        try:
+            calls.close(fd)
+        except OSError:
+            pass  # what matters is synced, or has failed already
     return f"new.{random}"
+
+
+def _remove(calls: SystemCalls, path: str) -> None:
+    """The caller says that the message was not taken: it must not be taken up later."""
+    try:
+        calls.unlink(path)
+    except OSError:
+        pass
