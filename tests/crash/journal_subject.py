@@ -48,13 +48,15 @@ class JournalSubject:
         disk.mkdir("queue")
         sync_directory(disk, ".")
 
-    def run(self, disk: SimDisk) -> None:
+    def run(self, disk: SimDisk) -> bool:
+        """False if the store has stopped."""
         try:
             opened = self.recover(disk)
             self.work(opened)
             opened.journal.close()
         except TemporaryError:
-            pass
+            return False
+        return True
 
     def recover(self, disk: SimDisk) -> Opened:
         secret = random.Random(self.seed).randbytes

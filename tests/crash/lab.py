@@ -19,7 +19,7 @@ class Subject(Protocol):
     def prepare(self, disk: SimDisk) -> None:
         """Make what is there, durably, before the store starts for the first time."""
 
-    def run(self, disk: SimDisk) -> None:
+    def run(self, disk: SimDisk) -> object:
         """Work to the end, or until the store gives up in the way it is meant to."""
 
     def recover(self, disk: SimDisk) -> object:

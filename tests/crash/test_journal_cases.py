@@ -4,6 +4,7 @@ import errno
 
 import pytest
 from tests.crash.journal_subject import JournalSubject
+from tests.crash.lab import faults_for
 from tests.crash.simdisk import Fault, SimDisk
 
 from quail.queue import records
@@ -150,6 +151,19 @@ def test_a_full_disk_refuses_and_loses_nothing(lab):
             state.capacity = 1 << 40
             lab.examine(state, run, 1)
     assert refused
+
+
+def test_no_descriptor_stays_open(lab):
+    """Not even after failures; those of large bodies under way and the lock are meant to be."""
+    for _ in range(60):
+        seed, number = lab.rng.randrange(1 << 30), lab.rng.randrange(20, 120)
+        run = JournalSubject(seed, steps=12)
+        disk = SimDisk(rng=lab.rng)
+        run.prepare(disk)
+        disk.fault = lambda at, call, _path, number=number: lab.rng.choice(faults_for(call)) if at == number else None
+        if run.run(disk):
+            meant = {"queue/lock", *(f"queue/mess/{entry.number}" for entry, _, _ in run.writing)}
+            assert {handle.path for handle in disk.handles.values()} == meant, f"seed {lab.seed}"
 
 
 # Damage
