@@ -1,8 +1,9 @@
 """usage: qmail-queue < message 1< envelope
 
 Queue the message on descriptor 0 for the envelope on descriptor 1 (F sender NUL, T recipient NUL ..., NUL). Prints nothing.
-Exit 0 when it is durable; 11 address too long, 31 refused for good, 51 out of memory, 52 timeout, 53 write error or disk
-full, 54 read error or early end, 61 no home, 62 no queue, 71 refused for now, 81 bug, 91 envelope of another form.
+Exit 0 when it is durable; 11 address too long, 31 refused for good (an envelope above 8 MB is), 51 out of memory, 52 timeout,
+53 write error or disk full, 54 read error or early end, 61 no home, 62 no queue, 71 refused for now, 81 bug, 91 envelope of
+another form.
 """
 
 import _signal as signal  # type: ignore[import-not-found]  # the public module costs 5 ms for its enums
@@ -13,7 +14,7 @@ from collections.abc import Iterator
 from quail.errors import PeerError
 from quail.programs.run import home
 from quail.queue.drop_writer import leave
-from quail.queue.handover import CHUNK, MAX_ADDRESS, Client, Reply
+from quail.queue.handover import CHUNK, MAX_ADDRESS, MAX_ENVELOPE, Client, Reply
 
 TIME_LIMIT = 86_400  # seconds
 _IN_MEMORY = 1 << 20  # bytes of a message that are kept in memory until its envelope has come
@@ -132,32 +133,36 @@ def _read(fd: int) -> bytes:
 
 def _read_envelope() -> tuple[bytes, list[bytes]]:
     """Descriptor 1, up to the empty record; what follows that is not looked at."""
-    data = b""
+    rest = b""
+    size = 0
     sender: bytes | None = None
     recipients: list[bytes] = []
     while True:
-        while (end := data.find(b"\0")) >= 0:
-            field, data = data[:end], data[end + 1 :]
-            if sender is None:
-                if field[:1] != b"F":
-                    raise _FailedError(BAD_ENVELOPE)
-                sender = field[1:]
-            elif not field:
-                return sender, recipients
-            elif field[:1] == b"T":
-                recipients.append(field[1:])
-            else:
-                raise _FailedError(BAD_ENVELOPE)
-            if len(field) - 1 > MAX_ADDRESS:
-                raise _FailedError(ADDRESS_TOO_LONG)
-        if len(data) - 1 > MAX_ADDRESS:
-            raise _FailedError(ADDRESS_TOO_LONG)
-        if data and data[:1] != (b"F" if sender is None else b"T"):
-            raise _FailedError(BAD_ENVELOPE)
         more = _read(1)
         if not more:
             raise _FailedError(READ_ERROR)
-        data += more
+        *fields, rest = (rest + more).split(b"\0")
+        for field in fields:
+            size += len(field) + 1
+            if size > MAX_ENVELOPE + 1:  # the last NUL is ours alone
+                raise _FailedError(REFUSED)  # the queue would not take it, nor find it in the drop
+            if sender is None:
+                sender = _address(field, b"F")
+            elif not field:
+                return sender, recipients
+            else:
+                recipients.append(_address(field, b"T"))
+        if rest:
+            _address(rest, b"F" if sender is None else b"T")
+
+
+def _address(field: bytes, letter: bytes) -> bytes:
+    """What follows the letter; the field may be the beginning of one."""
+    if field[:1] != letter:
+        raise _FailedError(BAD_ENVELOPE)
+    if len(field) - 1 > MAX_ADDRESS:
+        raise _FailedError(ADDRESS_TOO_LONG)
+    return field[1:]
 
 
 if __name__ == "__main__":
