@@ -1,0 +1,120 @@
+"""The tree itself: small files, docstrings, and programs that start lean (docs/decisions/0007-start-up.md)."""
+
+import ast
+import glob
+import os
+import re
+import subprocess
+import sys
+
+import pytest
+
+from quail.cli.init import init_single
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+SOURCE = f"{ROOT}/src"
+MODULES = sorted(os.path.relpath(path, SOURCE) for path in glob.glob(f"{SOURCE}/quail/**/*.py", recursive=True))
+PROGRAMS = sorted(
+    os.path.basename(path).removesuffix(".py")
+    for path in glob.glob(f"{SOURCE}/quail/programs/*.py")
+    if os.path.basename(path) not in ("__init__.py", "run.py")
+)
+HEAVY = frozenset((
+    "asyncio", "ssl", "argparse", "logging", "dataclasses", "typing", "pathlib", "tempfile", "subprocess", "uvloop",
+    "click", "rich",
+))  # fmt: skip
+# What makes enums, or compiles patterns, before a program has begun.
+SLOW = frozenset(("enum", "re", "signal", "socket", "contextlib"))
+# A person calls these now and then, to ask the queue service, whose answers are JSON.
+FOR_PEOPLE = {"qmail_qread", "qmail_qstat"}
+LINES = 500
+
+
+def parsed(module: str) -> ast.Module:
+    with open(f"{SOURCE}/{module}", encoding="utf-8") as file:
+        return ast.parse(file.read())
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_files_are_small(module):
+    with open(f"{SOURCE}/{module}", encoding="utf-8") as file:
+        assert len(file.readlines()) <= LINES, "look for a second noun in it"
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_modules_and_their_public_classes_say_what_they_are(module):
+    tree = parsed(module)
+    if not tree.body:
+        return  # a package without anything of its own
+    assert ast.get_docstring(tree)
+    bare = [
+        node.name
+        for node in tree.body
+        if isinstance(node, ast.ClassDef) and not node.name.startswith("_") and not ast.get_docstring(node)
+    ]
+    assert bare == []
+
+
+def test_no_drawers():
+    names = {os.path.basename(module) for module in MODULES}
+    assert names & {"utils.py", "util.py", "common.py", "misc.py", "helpers.py"} == set()
+
+
+def loaded_by(program: str, *, home: str = "/nonexistent", stdin: bytes = b"", envelope: bytes = b"") -> set[str]:
+    """Modules of a whole run, by the interpreter's own account; site, which no launcher of a home loads, stays out."""
+    code = f"import sys; sys.path.append({SOURCE!r}); from quail.programs.{program} import main; main()"
+    read, write = os.pipe()
+    os.write(write, envelope)
+    os.close(write)
+    with open(read, "rb") as descriptor:
+        done = subprocess.run(
+            [sys.executable, "-I", "-S", "-X", "importtime", "-c", code],
+            input=stdin,
+            stdout=descriptor if envelope else subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            env={"QMAILHOME": home},
+            check=False,
+            timeout=60,
+        )
+    told = done.stderr.decode()
+    assert "Traceback" not in told
+    return {line.rpartition("|")[2].strip() for line in told.splitlines() if line.startswith("import time:")}
+
+
+@pytest.mark.parametrize("program", sorted(set(PROGRAMS) - FOR_PEOPLE))
+def test_programs_start_lean(program):
+    loaded = loaded_by(program)
+    assert f"quail.programs.{program}" in loaded
+    assert loaded & HEAVY == set()
+
+
+@pytest.mark.parametrize("program", sorted(FOR_PEOPLE))
+def test_programs_for_people_load_no_loop(program):
+    loaded = loaded_by(program)
+    assert f"quail.programs.{program}" in loaded
+    assert loaded & (HEAVY - {"typing"}) == set()
+
+
+def test_a_message_through_qmail_queue_loads_nothing_slow(tmp_path):
+    home = str(tmp_path / "home")
+    init_single(home, name="joe")
+    loaded = loaded_by("qmail_queue", home=home, stdin=b"Subject: x\n\n", envelope=b"Fa@b\0Tc@d\0\0")
+    assert "quail.storage.durable" in loaded
+    assert os.listdir(f"{home}/queue/drop")  # no queue service runs: the whole way of the message
+    assert loaded & (HEAVY | SLOW) == set()
+
+
+def test_a_session_of_qmail_smtpd_loads_nothing_slow(tmp_path):
+    home = str(tmp_path / "home")
+    init_single(home, name="joe")
+    session = b"EHLO a\r\nMAIL FROM:<a@b>\r\nRCPT TO:<joe@localhost>\r\nDATA\r\nx\r\n.\r\nQUIT\r\n"
+    loaded = loaded_by("qmail_smtpd", home=home, stdin=session)
+    assert "quail.users.lookup" in loaded
+    assert loaded & (HEAVY | SLOW) == set()
+
+
+def test_the_documents_and_the_test_name_the_same_modules():
+    with open(f"{ROOT}/docs/decisions/0007-start-up.md", encoding="utf-8") as file:
+        sentence = re.search(r"such a program imports avoid: (.*?),\s+and where", file.read(), flags=re.DOTALL)
+    assert sentence is not None
+    assert set(re.split(r",\s+", sentence[1])) == HEAVY - {"click", "rich"}
