@@ -23,18 +23,23 @@ _CHUNK = 1 << 16
 class Dropped:
     """A message found in the drop. `fd` stands behind the envelope."""
 
-    __slots__ = ("envelope", "fd", "name", "uid")
+    __slots__ = ("_left", "envelope", "fd", "name", "uid")
 
-    def __init__(self, name: str, uid: int, envelope: Envelope, fd: int) -> None:
-        """The caller closes `fd`."""
+    def __init__(self, name: str, uid: int, envelope: Envelope, fd: int, left: int) -> None:
+        """The caller closes `fd`; `left` are the bytes of the body."""
         self.name = name
         self.uid = uid
         self.envelope = envelope
         self.fd = fd
+        self._left = left
 
     def body(self) -> bytes:
-        """The next bytes of it; empty at the end."""
-        return os.read(self.fd, _CHUNK)
+        """The next bytes of it; empty at the end, which is where the file ended when it was opened: its owner might append to
+        it for ever.
+        """
+        data = os.read(self.fd, min(_CHUNK, self._left))
+        self._left -= len(data)
+        return data
 
 
 class Drop:
@@ -74,12 +79,13 @@ class Drop:
             status = self._calls.fstat(fd)
             if not stat.S_ISREG(status.st_mode) or status.st_nlink != 1:
                 raise PeerError("not a regular file with one link")
-            envelope = decode_envelope(_exactly(fd, int.from_bytes(_exactly(fd, 4), "big")))
+            size = int.from_bytes(_exactly(fd, 4), "big")
+            envelope = decode_envelope(_exactly(fd, size))
         except (OSError, PeerError) as error:
             self._calls.close(fd)
             self.refuse(name, str(error))
             return None
-        return Dropped(name, status.st_uid, envelope, fd)
+        return Dropped(name, status.st_uid, envelope, fd, max(0, status.st_size - 4 - size))
 
     def refuse(self, name: str, reason: str) -> None:
         self._bad.add(name)

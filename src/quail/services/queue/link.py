@@ -64,14 +64,18 @@ class Link:
         self._ready()
 
     def start(self, delivery: Delivery) -> bool:
-        """Hand a delivery over; False when there is no connection."""
+        """Hand a delivery over; False when that can't be done now."""
         if self._socket is None:
             return False
         message = delivery.message
         flags, body, descriptor = 0, message.body or b"", -1
         if message.fd >= 0:
             flags, body = lspawn_protocol.DESCRIPTOR, b""
-            descriptor = os.dup(message.fd)
+            try:
+                descriptor = os.dup(message.fd)
+            except OSError as error:
+                self._log(f"warning: no descriptor for delivery {delivery.number}: {error}; will try again later")
+                return False
         job = lspawn_protocol.encode_job(delivery.number, delivery.sender, delivery.address, flags, body)
         self._out.append((job, descriptor))
         if not self._flush_due:

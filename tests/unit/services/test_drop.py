@@ -1,0 +1,162 @@
+"""queue/drop/: anybody writes there, so nothing in it is believed; what is a message is taken once, what is none stays."""
+
+import os
+
+import pytest
+
+from quail.queue.drop_writer import leave
+from quail.queue.handover import encode_envelope
+from quail.services.queue.drop import Drop
+from quail.storage.calls import REAL, SystemCalls
+
+
+@pytest.fixture
+def folder(tmp_path):
+    path = tmp_path / "drop"
+    path.mkdir()
+    return path
+
+
+@pytest.fixture
+def lines():
+    return []
+
+
+@pytest.fixture
+def drop(folder, lines):
+    return Drop(REAL, str(folder), lines.append)
+
+
+def put(folder, name="new.1", data=None):
+    (folder / name).write_bytes(encode_envelope(b"a@x", [b"b@y"]) + b"body\n" if data is None else data)
+    return name
+
+
+def read(dropped):
+    body = b""
+    while data := dropped.body():
+        body += data
+    os.close(dropped.fd)
+    return body
+
+
+def open_files():
+    return len(os.listdir("/proc/self/fd"))
+
+
+def test_what_an_injector_leaves_is_found(drop, folder):
+    name = leave(b"a@x", [b"b@y", b"c@z"], [b"Subject: x\n", b"\nhi\n"], directory=str(folder))
+    assert drop.scan() == [name]
+    dropped = drop.open(name)
+    assert (dropped.envelope.sender, dropped.envelope.recipients) == (b"a@x", [b"b@y", b"c@z"])
+    assert dropped.uid == os.getuid()
+    assert read(dropped) == b"Subject: x\n\nhi\n"
+    drop.remove(name)
+    assert os.listdir(folder) == []
+    assert drop.scan() == []
+
+
+def test_files_on_their_way_in_are_left_alone(drop, folder):
+    put(folder, "tmp.1")
+    put(folder, "other")
+    assert drop.scan() == []
+
+
+def test_while_its_message_waits_for_the_disk_it_is_not_taken_again(drop, folder):
+    name = put(folder)
+    drop.taken.add(name)
+    assert drop.scan() == []
+    drop.taken.discard(name)
+    assert drop.scan() == [name]
+
+
+@pytest.mark.parametrize("data", [b"", b"\0\0", b"\0\0\0\5F", b"\0\0\0\1x", b"\xff\xff\xff\xff" + b"x" * 100])
+def test_what_is_no_message_is_named_once_and_stays(drop, folder, lines, data):
+    name = put(folder, data=data)
+    before = open_files()
+    assert drop.open(name) is None
+    assert drop.scan() == []
+    assert len(lines) == 1
+    assert open_files() == before
+    os.unlink(folder / name)
+    assert drop.scan() == []
+    put(folder)
+    assert drop.scan() == [name]  # the name is as good as any other again
+
+
+def test_links_pipes_and_folders_are_refused_without_waiting(drop, folder, tmp_path, lines):
+    (tmp_path / "secret").write_bytes(encode_envelope(b"a@x", [b"b@y"]) + b"secret")
+    os.symlink(tmp_path / "secret", folder / "new.symlink")
+    os.link(tmp_path / "secret", folder / "new.hardlink")
+    os.mkfifo(folder / "new.fifo")
+    (folder / "new.folder").mkdir()
+    before = open_files()
+    for name in drop.scan():
+        assert drop.open(name) is None
+    assert len(lines) == 4
+    assert drop.scan() == []
+    assert open_files() == before
+
+
+def test_a_file_that_has_gone_is_nothing_to_talk_about(drop, lines):
+    assert drop.open("new.gone") is None
+    drop.remove("new.gone")
+    assert lines == []
+
+
+def test_a_file_that_grows_while_it_is_read_ends_where_it_ended(drop, folder):
+    """Its owner may append as fast as it is read, for ever."""
+    name = put(folder)
+    dropped = drop.open(name)
+    with open(folder / name, "ab") as file:
+        file.write(b"more" * 100_000)
+    assert read(dropped) == b"body\n"
+
+
+def test_a_folder_that_cannot_be_read_is_tried_again(drop, folder, lines):
+    os.rmdir(folder)
+    assert drop.scan() == []
+    assert "will try again later" in lines[0]
+
+
+def test_a_queued_file_that_cannot_be_removed_is_not_queued_again(folder, lines):
+    class Stuck(SystemCalls):
+        def unlink(self, _path):
+            raise OSError(30, "Read-only file system")
+
+    drop = Drop(Stuck(), str(folder), lines.append)
+    name = put(folder)
+    drop.remove(name)
+    assert "can't be removed" in lines[0]
+    assert drop.scan() == []
+
+
+# The writing side.
+
+
+class FailingAt(SystemCalls):
+    def __init__(self, name):
+        setattr(self, name, self._fail)
+
+    @staticmethod
+    def _fail(*_args):
+        raise OSError(28, "No space left on device")
+
+
+@pytest.mark.parametrize("call", ["open", "write", "fsync", "rename", "syncfs"])
+def test_when_it_cannot_be_left_nothing_is_left(folder, call):
+    before = open_files()
+    with pytest.raises(OSError, match="No space"):
+        leave(b"a@x", [b"b@y"], [b"body"], directory=str(folder), calls=FailingAt(call))
+    assert os.listdir(folder) == []
+    assert open_files() == before
+
+
+def test_a_body_that_breaks_off_leaves_nothing(folder):
+    def body():
+        yield b"half"
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        leave(b"a@x", [b"b@y"], body(), directory=str(folder))
+    assert os.listdir(folder) == []

@@ -1,0 +1,355 @@
+"""Connections to run/queue.sock: any pieces, any number of messages, replies in order, limits, and memory that comes back."""
+
+import os
+import socket
+
+import pytest
+from tests.unit.services.stepping import FakeTransport, SteppedLoop
+
+from quail.net.frames import Splitter, frame
+from quail.queue import records
+from quail.queue.handover import ABANDON, END, encode_envelope
+from quail.queue.store import LargeBody
+from quail.services.queue import intake as module
+from quail.services.queue.intake import DEADLINE, IDLE_DEADLINE, Intake
+
+
+class FakeStore:
+    def __init__(self):
+        self.last = 0
+        self.large = {}
+        self.discarded = []
+        self.trouble = None
+
+    def new_number(self):
+        self.last += 1
+        return self.last
+
+    def new_large_body(self, number):
+        if self.trouble == "open":
+            raise OSError(28, "No space left on device")
+        self.large[number] = b""
+        return LargeBody(number, 99, 0)
+
+    def large_write(self, body, data):
+        if self.trouble == "write":
+            raise OSError(28, "No space left on device")
+        self.large[body.number] += data
+
+    def discard_large(self, body):
+        self.discarded.append(body.number)
+
+
+class FakeWriter:
+    def __init__(self):
+        self.refusing = False
+        self.entries = []
+
+    def submit(self, entry):
+        self.entries.append(entry)
+
+
+class Desk:
+    def __init__(self):
+        self.store = FakeStore()
+        self.writer = FakeWriter()
+        self.loop = SteppedLoop()
+        self.lines = []
+        self.pairs = []
+        self.intake = Intake(
+            self.store,
+            self.writer,
+            loop=self.loop,
+            now=lambda: 812_123_456.5,
+            log=self.lines.append,
+            service_uids=frozenset(),
+            invoked_by=lambda uid: b"invoked by uid %d" % uid,
+        )
+
+    def connect(self):
+        pair = socket.socketpair()
+        self.pairs += pair
+        return Client(self, pair[0])
+
+    def settle(self, *entries):
+        """Durable, in any order."""
+        for entry in entries or list(self.writer.entries):
+            self.writer.entries.remove(entry)
+            self.intake.settled(entry.source)
+        self.loop.turn()
+
+    def refuse(self, entry):
+        self.writer.entries.remove(entry)
+        self.intake.refused(entry.source)
+        self.loop.turn()
+
+
+class Client:
+    def __init__(self, desk, sock):
+        self.desk = desk
+        self.transport = FakeTransport(sock)
+        self.connection = desk.intake.connection()
+        self.connection.connection_made(self.transport)
+
+    def send(self, data):
+        self.connection.data_received(data)
+        self.desk.loop.turn()
+
+    def replies(self):
+        return Splitter(1000).feed(self.transport.take())
+
+    def gone(self):
+        self.connection.connection_lost(None)
+        self.desk.loop.turn()
+
+
+@pytest.fixture
+def desk():
+    desk = Desk()
+    yield desk
+    for sock in desk.pairs:
+        sock.close()
+    assert desk.intake.inline_total == 0 or desk.writer.entries
+
+
+@pytest.fixture
+def client(desk):
+    return desk.connect()
+
+
+def message(body=b"hi\n", sender=b"a@x", recipients=(b"b@y",), attributes=()):
+    pieces = b"".join(frame(body[at : at + 1000]) for at in range(0, len(body), 1000))
+    return encode_envelope(sender, recipients, attributes) + pieces + END
+
+
+def test_one_message(desk, client):
+    client.send(message(b"Subject: x\n\nhi\n", attributes=[(b"smtputf8", b"")]))
+    (entry,) = desk.writer.entries
+    assert (entry.kind, entry.number, entry.time) == (records.ACCEPTED, 1, 812_123_456_500_000)
+    accepted = records.Accepted.decode(entry.envelope)
+    assert (accepted.sender, accepted.recipients, accepted.attributes) == (b"a@x", {0: b"b@y"}, ((b"smtputf8", b""),))
+    assert (accepted.uid, accepted.pid) == (os.getuid(), os.getpid())
+    body = b"".join(entry.body)
+    assert body.startswith(b"Received: (")
+    assert b"invoked by uid %d" % os.getuid() in body
+    assert body.endswith(b"Subject: x\n\nhi\n")
+    assert client.replies() == []
+    desk.settle()
+    assert client.replies() == [b"K1"]
+
+
+def test_byte_by_byte_and_with_what_follows(desk, client):
+    for byte in message(b"one") + message(b"two")[:-1]:
+        client.send(bytes((byte,)))
+    assert [b"".join(entry.body)[-3:] for entry in desk.writer.entries] == [b"one"]
+    client.send(message(b"two")[-1:] + message(b"three")[:5])
+    assert len(desk.writer.entries) == 2
+    client.gone()
+    desk.settle()
+
+
+def test_replies_come_in_the_order_of_the_messages(desk, client):
+    client.send(message() * 3)
+    first, second, third = desk.writer.entries
+    desk.settle(third)
+    desk.settle(second)
+    assert client.replies() == []
+    desk.refuse(first)
+    assert client.replies() == [b"Zqq write error or disk full (#4.3.0)", b"K2", b"K3"]
+
+
+def test_a_message_without_recipients_is_taken(desk, client):
+    client.send(message(recipients=()))
+    desk.settle()
+    assert client.replies() == [b"K1"]
+
+
+def test_an_abandoned_message_is_forgotten_and_not_answered(desk, client):
+    client.send(message()[:-4] + ABANDON + message(b"next"))
+    (entry,) = desk.writer.entries
+    assert b"".join(entry.body).endswith(b"next")
+    desk.settle()
+    assert client.replies() == [b"K2"]
+
+
+def test_abandon_between_messages_is_a_format_error(desk, client):
+    client.send(ABANDON)
+    assert client.replies() == [b"Dqq internal bug (#4.3.0)"]
+    assert client.transport.closed
+
+
+@pytest.mark.parametrize(
+    ("sender", "recipients", "taken"),
+    [
+        (b"s" * 1002, [b"r" * 1002], True),
+        (b"s" * 1003, [b"r"], False),
+        (b"s", [b"ok", b"r" * 1003], False),
+    ],
+)
+def test_addresses_that_are_too_long(desk, client, sender, recipients, taken):
+    client.send(message(sender=sender, recipients=recipients))
+    assert len(desk.writer.entries) == taken
+    desk.settle()
+    assert client.replies() == ([b"K1"] if taken else [b"Denvelope address too long for qq (#5.1.3)"])
+
+
+def test_a_refused_message_is_read_to_its_end(desk, client):
+    client.send(message(sender=b"s" * 2000, body=b"x" * 300_000) + message(b"next"))
+    desk.settle()
+    assert client.replies() == [b"Denvelope address too long for qq (#5.1.3)", b"K2"]
+    assert not desk.store.large
+
+
+def test_while_stopping_and_while_the_disk_is_full(desk, client):
+    desk.writer.refusing = True
+    client.send(message())
+    desk.writer.refusing = False
+    desk.intake.stopping = True
+    client.send(message())
+    assert client.replies() == [
+        b"Zqueue disk is nearly full, try again later (#4.3.1)",
+        b"Zmail system is stopping, try again later (#4.3.2)",
+    ]
+
+
+def test_a_message_that_began_before_the_stop_is_taken(desk, client):
+    data = message()
+    client.send(data[:-4])
+    desk.intake.stopping = True
+    client.send(data[-4:])
+    desk.settle()
+    assert client.replies() == [b"K1"]
+
+
+def test_a_large_body_goes_to_a_file(desk, client):
+    body = os.urandom(200_000)
+    client.send(message(body))
+    (entry,) = desk.writer.entries
+    assert entry.body == ()
+    assert entry.large.number == 1
+    assert desk.store.large[1].endswith(body)
+    assert desk.store.large[1].startswith(b"Received: ")
+    assert desk.intake.inline_total == 0
+    desk.settle()
+    assert client.replies() == [b"K1"]
+
+
+def test_when_much_is_in_memory_small_bodies_go_to_files_too(desk, client, monkeypatch):
+    monkeypatch.setattr(module, "INLINE_TOTAL", 3000)
+    other = desk.connect()
+    other.send(message(b"y" * 2500)[:-4])
+    client.send(message(b"x" * 1000))
+    assert desk.store.large[2].endswith(b"x" * 1000)
+    other.gone()
+    desk.settle()
+    assert desk.intake.inline_total == 0
+
+
+@pytest.mark.parametrize("trouble", ["open", "write"])
+def test_a_file_that_cannot_be_written_refuses_its_message_only(desk, client, trouble):
+    desk.store.trouble = trouble
+    client.send(message(b"x" * 400_000))
+    assert client.replies() == [b"Zqq write error or disk full (#4.3.0)"]
+    assert desk.store.discarded == ([1] if trouble == "write" else [])
+    desk.store.trouble = None
+    client.send(message(b"x" * 400_000))
+    desk.settle()
+    assert client.replies() == [b"K2"]
+
+
+def test_a_large_body_whose_batch_was_refused_is_removed(desk, client):
+    client.send(message(b"x" * 200_000))
+    desk.refuse(desk.writer.entries[0])
+    assert desk.store.discarded == [1]
+    assert client.replies() == [b"Zqq write error or disk full (#4.3.0)"]
+
+
+def test_a_client_that_goes_in_the_middle_leaves_nothing(desk, client):
+    client.send(message(b"x" * 5000)[:3000])
+    assert desk.intake.inline_total > 0
+    client.gone()
+    assert desk.intake.inline_total == 0
+    other = desk.connect()
+    other.send(message(b"x" * 300_000)[:250_000])
+    other.gone()
+    assert desk.store.discarded == [2]
+    assert not desk.writer.entries
+    assert not desk.intake.connections
+    assert not desk.intake.by_uid
+
+
+def test_a_client_that_goes_while_its_message_waits_has_sent_it(desk, client):
+    client.send(message())
+    client.gone()
+    desk.settle()
+    assert client.replies() == []
+    assert desk.intake.inline_total == 0
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        (9 << 20).to_bytes(4, "big"),
+        frame(b"nonsense"),
+        frame(b""),
+        frame(b"Tearly\0"),
+        encode_envelope(b"a", [b"b"]) + (2 << 20).to_bytes(4, "big"),
+        b"\xff\xff\xff\xfe",
+    ],
+)
+def test_what_is_no_message_closes_the_connection(desk, client, data):
+    client.send(data)
+    assert client.replies() == [b"Dqq internal bug (#4.3.0)"]
+    assert client.transport.closed
+    assert len(desk.lines) == 1
+    assert desk.intake.inline_total == 0
+    client.gone()
+
+
+def test_a_format_error_does_not_take_back_what_came_before(desk, client):
+    client.send(message() + frame(b"nonsense"))
+    assert len(desk.writer.entries) == 1
+    desk.settle()
+
+
+def test_many_messages_ahead_are_read_as_replies_go_out(desk, client):
+    count = module.MAX_AT_WORK * 2 + 10
+    client.send(message() * count)
+    assert len(desk.writer.entries) == module.MAX_AT_WORK
+    assert not client.transport.reading
+    seen = 0
+    while desk.writer.entries:
+        desk.settle()
+        seen += len(client.replies())
+    assert seen == count
+    assert client.transport.reading
+
+
+def test_one_user_has_so_many_connections_and_no_more(desk, monkeypatch):
+    monkeypatch.setattr(module, "MAX_FOR_UID", 2)
+    clients = [desk.connect() for _ in range(3)]
+    assert [client.transport.closed for client in clients] == [False, False, True]
+    for client in clients:
+        client.gone()
+    assert not desk.connect().transport.closed
+
+
+def test_deadlines(desk, client):
+    idle = desk.connect()
+    client.send(message()[:10])
+    desk.loop.now += DEADLINE + 1
+    desk.intake.sweep(desk.loop.now)
+    assert client.transport.closed
+    assert not idle.transport.closed
+    desk.loop.now += IDLE_DEADLINE
+    desk.intake.sweep(desk.loop.now)
+    assert idle.transport.closed
+    client.gone()
+
+
+def test_after_its_reply_a_connection_may_idle(desk, client):
+    client.send(message())
+    desk.settle()
+    desk.loop.now += DEADLINE + 1
+    desk.intake.sweep(desk.loop.now)
+    assert not client.transport.closed
