@@ -89,6 +89,8 @@ class Dispatcher:
         self._down: set[str] = set()  # channels whose delivery service took nothing the last time
         self._timers: list[int] = []  # a heap
         self._last_delivery = 0
+        self._last_old = self._last_taken_up = 0  # message numbers: between them is what take_up() has yet to resume
+        self._all_due = False
         self._submit = submit
         self._start = start
         self._bounce = bounce
@@ -109,6 +111,24 @@ class Dispatcher:
                 self._kept_bytes += len(body)
         self._enqueue(message, _CHANNELS, fresh=True)
         self._settle_if_done(message)
+
+    def begin(self) -> None:
+        """What is in the queue now will be taken up by take_up()."""
+        self._last_old = max(self._store.state, default=0)
+
+    def take_up(self, count: int) -> bool:
+        """Resume the next so many of the messages that were there at begin(); whether more are left."""
+        for number in self._store.state.after(self._last_taken_up, count):
+            self._last_taken_up = number
+            if number > self._last_old:
+                break
+            if not self._is_over(number):
+                if self._all_due:
+                    self._store.state.defer(number, 0, 0)
+                self.resume(number)
+        else:
+            return self._last_taken_up < self._last_old
+        return False
 
     def resume(self, number: int) -> None:
         """A message that was in the queue at start, or was released: into its queues or onto its timers."""
@@ -385,6 +405,7 @@ class Dispatcher:
         """Move what is due (or everything, at ALRM) from the timers to the queues."""
         self._down.clear()  # ask again now and then, whatever was said before
         if everything:
+            self._all_due = self._last_taken_up < self._last_old
             timers, self._timers = sorted(self._timers), []
             for timer in timers:
                 self._due(timer >> 1 & _NUMBER, REMOTE if timer & 1 else LOCAL)
@@ -423,7 +444,9 @@ class Dispatcher:
             return
         self._store.state.defer(number, 0, 0)
         message = self._active.get(number)
-        if message is None:
+        if self._last_taken_up < number <= self._last_old:
+            pass  # its turn comes
+        elif message is None:
             self.resume(number)
         else:
             message.tried.clear()

@@ -5,6 +5,7 @@ import os
 import signal
 import sys
 import time
+from collections import deque
 from typing import Any
 
 import uvloop
@@ -31,8 +32,11 @@ from quail.supervise.context import Context
 
 GRACE = 30.0  # seconds that deliveries get at TERM
 BOUNCE_AGAIN = 123.0  # seconds until a bounce that could not be queued is tried again (facts 7.7)
+_TAKE_UP = 200  # messages, some 10 ms
 _TICK = 1.0
 _SWEEP = 30.0
+_DROPPED_AT_ONCE = 20  # files
+_BREATH = 0.02
 # The main thread must not keep the journal's thread waiting for the interpreter when a sync has ended.
 _SWITCH_INTERVAL = 0.0005
 
@@ -83,6 +87,7 @@ class QueueService:
         self._lines: list[str] = []
         self._control = Control()
         self._stopping_since: float | None = None
+        self._ended = False
         self._servers: list[asyncio.AbstractServer] = []
         self.store: Journal = opened.journal
         rules, self._teller, limits, minfree, self._copy = self._read_control()
@@ -168,9 +173,9 @@ class QueueService:
         for report in self._opened.reports:
             self.log(report)
         self.dispatcher.log_status()
-        for number in list(self.store.state):
-            self.dispatcher.resume(number)
         self._link.connect()
+        self.dispatcher.begin()
+        self._take_up()
         self._servers = [
             await loop.create_unix_server(self._intake.connection, sock=context.sockets["queue.sock"]),
             await loop.create_unix_server(lambda: Operator(self), sock=context.sockets["control.sock"]),
@@ -179,24 +184,36 @@ class QueueService:
         self._sweep()
         self._scan_drop()
 
+    def _take_up(self) -> None:
+        """What was in the queue, some at a time: new mail and operators need not wait for the end of a long queue."""
+        if self.dispatcher.take_up(_TAKE_UP):
+            self._loop.call_soon(self._take_up)
+        self.dispatcher.dispatch()
+
     # What the writer says.
 
     def _settled(self, entries: list[Entry]) -> None:
         dispatcher = self.dispatcher
         for entry in entries:
-            source, kind = entry.source, entry.kind
-            if source is COPY:
+            if entry.source is COPY:
                 continue
-            if kind == records.ACCEPTED:
-                self._accepted(entry)
-            elif kind in (records.DONE, records.FAILED):
-                dispatcher.marked(entry)
-            elif kind == records.FINISHED:
-                dispatcher.finished(entry.number)
-            elif kind == records.RELEASED:
-                dispatcher.release(entry.number)
+            try:
+                self._settled_one(entry)
+            except Exception as error:
+                # A bug costs one message a restart of the service, not all others their answer.
+                self.log(f"alert: internal error, message {entry.number} waits for the next start: {error!r}")
         dispatcher.suspended = False
         dispatcher.dispatch()
+
+    def _settled_one(self, entry: Entry) -> None:
+        if entry.kind == records.ACCEPTED:
+            self._accepted(entry)
+        elif entry.kind in (records.DONE, records.FAILED):
+            self.dispatcher.marked(entry)
+        elif entry.kind == records.FINISHED:
+            self.dispatcher.finished(entry.number)
+        elif entry.kind == records.RELEASED:
+            self.dispatcher.release(entry.number)
 
     def _accepted(self, entry: Entry) -> None:
         source = entry.source
@@ -270,8 +287,7 @@ class QueueService:
     def _tick(self) -> None:
         self.dispatcher.tick()
         self.dispatcher.dispatch()
-        if self._stopping_since is not None:
-            self._try_to_end()
+        self._try_to_end()
         self._loop.call_later(_TICK, self._tick)
 
     def _sweep(self) -> None:
@@ -280,9 +296,15 @@ class QueueService:
 
     def _scan_drop(self) -> None:
         if self._stopping_since is None:
-            for name in self._drop.scan():
-                self._take_dropped(name)
+            self._take_some(deque(self._drop.scan()))
             self._loop.call_later(EVERY, self._scan_drop)
+
+    def _take_some(self, names: deque[str]) -> None:
+        """A few files at a time: the rest of the mail goes on between them."""
+        for _ in range(min(_DROPPED_AT_ONCE, len(names))):
+            self._take_dropped(names.popleft())
+        if names and self._stopping_since is None:
+            self._loop.call_later(_BREATH, self._take_some, names)
 
     def _take_dropped(self, name: str) -> None:
         dropped = self._drop.open(name)
@@ -331,13 +353,16 @@ class QueueService:
             self._try_to_end()
 
     def _try_to_end(self) -> None:
-        assert self._stopping_since is not None
+        if self._ended or self._stopping_since is None:
+            return
         waited = self._loop.time() - self._stopping_since
         finished = not self.dispatcher.deliveries and self.writer.idle
         if finished or waited >= GRACE:
             self.log("status: exiting")
             self._flush_log()
-            self._loop.stop()
+            # Replies that have just been given must reach their sockets first: who misses one sends its message again.
+            self._ended = True
+            self._loop.call_later(_BREATH, self._loop.stop)
 
     def _orphaned(self) -> None:
         self._stop_at_once("serve is gone")
