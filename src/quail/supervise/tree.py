@@ -132,9 +132,13 @@ class Tree:
         member.started = time.monotonic()
         # A signal for a child that can't act on it yet waits: else an early HUP would kill it, an early TERM be lost.
         signal.pthread_sigmask(signal.SIG_BLOCK, HELD_BACK)
-        member.pid = os.fork()
-        if member.pid == 0:
-            self._child(member)
+        try:
+            member.pid = os.fork()
+        except OSError as error:  # for want of memory or processes, which may be there again a second later
+            self._log(f"alert: unable to start {member.name}: {error}; trying again")
+        else:
+            if member.pid == 0:
+                self._child(member)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, HELD_BACK)
 
     def _child(self, member: Member) -> None:

@@ -6,6 +6,7 @@ import pytest
 
 from quail.queue.drop_writer import leave
 from quail.queue.handover import encode_envelope
+from quail.services.queue import drop as module
 from quail.services.queue.drop import Drop
 from quail.storage.calls import REAL, SystemCalls
 
@@ -45,7 +46,8 @@ def open_files():
 
 
 def test_what_an_injector_leaves_is_found(drop, folder):
-    name = leave(b"a@x", [b"b@y", b"c@z"], [b"Subject: x\n", b"\nhi\n"], directory=str(folder))
+    body = [b"Subject: x\n", b"\nhi\n"]
+    name = leave(b"a@x", [b"b@y", b"c@z"], body, directory=str(folder), calls=Quick())
     assert drop.scan() == [name]
     dropped = drop.open(name)
     assert (dropped.envelope.sender, dropped.envelope.recipients) == (b"a@x", [b"b@y", b"c@z"])
@@ -131,10 +133,30 @@ def test_a_queued_file_that_cannot_be_removed_is_not_queued_again(folder, lines)
     assert drop.scan() == []
 
 
+def test_one_user_gets_so_many_files_into_one_scan(drop, folder, monkeypatch, lines):
+    monkeypatch.setattr(module, "QUOTA", 2)
+    names = [put(folder, f"new.{n}") for n in range(3)]
+    for turn in range(2):
+        opened = [drop.open(name) for name in drop.scan()]
+        assert [dropped is not None for dropped in opened] == ([True, True, False] if turn == 0 else [True])
+        for dropped in opened:
+            if dropped is not None:
+                read(dropped)
+                drop.remove(dropped.name)
+    assert not lines
+    assert not any(os.path.exists(folder / name) for name in names)
+
+
 # The writing side.
 
 
-class FailingAt(SystemCalls):
+class Quick(SystemCalls):
+    """Syncs one file where the real one syncs a file system that others may be busy with."""
+
+    syncfs = staticmethod(os.fsync)
+
+
+class FailingAt(Quick):
     def __init__(self, name):
         setattr(self, name, self._fail)
 
@@ -158,5 +180,5 @@ def test_a_body_that_breaks_off_leaves_nothing(folder):
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        leave(b"a@x", [b"b@y"], body(), directory=str(folder))
+        leave(b"a@x", [b"b@y"], body(), directory=str(folder), calls=Quick())
     assert os.listdir(folder) == []

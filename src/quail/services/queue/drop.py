@@ -51,6 +51,7 @@ class Drop:
         self._directory = directory
         self._log = log
         self._bad: set[str] = set()
+        self._opened: dict[int, int] = {}  # files of each uid in this scan
         self.taken: set[str] = set()
 
     def scan(self) -> list[str]:
@@ -60,12 +61,13 @@ class Drop:
         except OSError as error:
             self._log(f"warning: unable to read {self._directory}: {error}; will try again later")
             return []
+        self._opened.clear()
         found = sorted(name for name in names if name.startswith(_PREFIX))
         self._bad.intersection_update(found)
         return [name for name in found if name not in self.taken and name not in self._bad]
 
     def open(self, name: str) -> Dropped | None:
-        """The message, or None when the file is none; that is logged once."""
+        """The message, or None when the file is none, which is logged once, or has to wait for another scan."""
         path = f"{self._directory}/{name}"
         flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
         try:
@@ -84,6 +86,10 @@ class Drop:
         except (OSError, PeerError) as error:
             self._calls.close(fd)
             self.refuse(name, str(error))
+            return None
+        count = self._opened[status.st_uid] = self._opened.get(status.st_uid, 0) + 1
+        if count > QUOTA:
+            self._calls.close(fd)
             return None
         return Dropped(name, status.st_uid, envelope, fd, max(0, status.st_size - 4 - size))
 

@@ -59,8 +59,8 @@ class Operator(asyncio.Protocol):
                 if not isinstance(request, dict):
                     raise PeerError("request is not an object")
                 self._answer(self._do(request) | {"end": True})
-        except (PeerError, ValueError) as error:
-            self._answer({"error": str(error), "end": True})
+        except (PeerError, ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
+            self._answer({"error": f"request makes no sense: {error}", "end": True})
             if self._transport is not None:
                 self._transport.close()
         except (QuailError, OSError) as error:

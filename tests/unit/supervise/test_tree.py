@@ -1,0 +1,213 @@
+"""serve's core with trivial services: restarts, stages, signals, and no survivor when serve is killed.
+
+Not tested here: how long the waits are in seconds (only that they grow), and a machine that has no memory left.
+"""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from quail.supervise import tree as module
+from quail.supervise.log import LineLog
+from quail.supervise.tree import AGAIN_AFTER, LONGEST_WAIT, Member, Tree
+
+LAUNCHER = os.path.join(os.path.dirname(__file__), "tree_launcher.py")
+pytestmark = pytest.mark.timeout(120)
+
+
+class Launched:
+    def __init__(self, folder, *members):
+        self.folder = folder
+        self.process = subprocess.Popen(
+            [sys.executable, LAUNCHER, *members], cwd=folder, stderr=subprocess.PIPE, text=True, bufsize=1
+        )
+        self.lines = []
+
+    def until(self, *wanted):
+        """Read on until all these lines have come."""
+        missing = list(wanted)
+        while missing:
+            line = self.process.stderr.readline()
+            assert line, f"ended before {missing}: {self.lines}"
+            self.lines.append(line.rstrip("\n"))
+            if self.lines[-1] in missing:
+                missing.remove(self.lines[-1])
+
+    def rest(self):
+        self.lines += self.process.stderr.read().splitlines()
+        return self.process.wait(60)
+
+    def pids(self):
+        return json.loads((self.folder / "run/pids.json").read_text())
+
+    def signal(self, number):
+        self.process.send_signal(number)
+
+
+@pytest.fixture
+def launch(tmp_path):
+    launched = []
+
+    def start(*members):
+        launched.append(Launched(tmp_path, *members))
+        return launched[-1]
+
+    yield start
+    for item in launched:
+        if item.process.poll() is None:
+            item.process.kill()
+        item.process.wait()
+        item.process.stderr.close()
+
+
+def test_a_killed_service_is_started_again(launch):
+    serve = launch("a:steady:0:60")
+    serve.until("a: up", "started")
+    before = serve.pids()
+    assert before["serve"] == [serve.process.pid]
+    os.kill(before["a"][0], signal.SIGKILL)
+    serve.until("a was killed by signal 9; starting it again", "a: up")
+    serve.signal(signal.SIGTERM)
+    assert serve.rest() == 0
+    assert serve.lines[-2:] == ["a: got SIGTERM", "stopped"]
+
+
+def test_a_service_that_ends_is_started_again_and_again(launch):
+    serve = launch("a:quitter:0:60", "b:steady:0:60")
+    ended = "a ended with exit code 0; starting it again"
+    serve.until(*[ended] * 4, "b: up")
+    serve.signal(signal.SIGTERM)
+    assert serve.rest() == 0
+
+
+def test_what_a_service_gives_up_with_is_said(launch):
+    serve = launch("a:malformed:0:60", "b:bug:0:60")
+    serve.until(
+        "a: fatal: a: control/me line 1: not a host name; correct it",
+        "a ended with exit code 111; starting it again",
+        "b: fatal: b: ValueError: a bug",
+        "b ended with exit code 111; starting it again",
+    )
+    serve.signal(signal.SIGTERM)
+    assert serve.rest() == 0
+
+
+def test_stages_stop_one_after_another(launch):
+    serve = launch("c:steady:2:60", "a:steady:0:60", "b:steady:1:60")
+    serve.until("a: up", "b: up", "c: up", "started")
+    serve.signal(signal.SIGINT)
+    assert serve.rest() == 0
+    assert [line for line in serve.lines if "SIGTERM" in line] == [f"{name}: got SIGTERM" for name in "abc"]
+
+
+def test_who_does_not_stop_in_its_time_is_killed(launch):
+    serve = launch("a:stubborn:0:0.05", "b:steady:1:60")
+    serve.until("a: up", "b: up", "started")
+    serve.signal(signal.SIGTERM)
+    assert serve.rest() == 0
+    assert serve.lines[-2:] == ["b: got SIGTERM", "stopped"]
+
+
+def test_a_second_signal_leaves_no_grace(launch):
+    serve = launch("a:steady:0:1000", "b:stubborn:1:1000")
+    serve.until("a: up", "b: up", "started")
+    serve.signal(signal.SIGINT)
+    serve.until("a: got SIGTERM")
+    serve.signal(signal.SIGINT)
+    assert serve.rest() == 0
+    assert serve.lines[-1] == "stopped"
+
+
+def test_signals_are_passed_on_to_whom_they_are_for(launch):
+    serve = launch("a:steady:0:60", "b:steady:1:60")
+    serve.until("a: up", "b: up", "started")
+    serve.signal(signal.SIGHUP)
+    serve.until("a: got SIGHUP", "b: got SIGHUP")
+    serve.signal(signal.SIGALRM)
+    serve.until("a: got SIGALRM")
+    serve.signal(signal.SIGTERM)
+    assert serve.rest() == 0
+    assert "b: got SIGALRM" not in serve.lines
+    assert not any("starting it again" in line for line in serve.lines)
+
+
+def test_when_serve_is_killed_its_services_know(launch):
+    serve = launch("a:orphan:0:60", "b:orphan:0:60")
+    serve.until("a: up", "b: up", "started")
+    serve.process.kill()
+    serve.rest()
+    assert sorted(serve.lines[-2:]) == ["a: serve is gone", "b: serve is gone"]
+
+
+def test_a_service_has_its_own_sockets_only(launch):
+    serve = launch("a:sockets:0:60", "b:sockets:0:60")
+    serve.until("a: ['a'] 1 0", "b: ['b'] 1 0")
+    serve.signal(signal.SIGTERM)
+    assert serve.rest() == 0
+
+
+# In this process.
+
+
+@pytest.fixture
+def plain(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    lines = []
+    member = Member("a", lambda _: None, (), stage=0, grace=1.0, prefix="")
+    log = LineLog()
+    monkeypatch.setattr(LineLog, "lines", lambda _self, texts: lines.extend(texts))
+    tree = Tree([member], {}, home=str(tmp_path), mode="single", log=log)
+    yield tree, member, lines
+    os.close(tree._life_read)
+    os.close(tree._life_write)
+
+
+def ended(plain, monkeypatch, status, lived):
+    tree, member, _ = plain
+    monkeypatch.setattr(module.time, "monotonic", lambda: 1000.0)
+    monkeypatch.setattr(module.os, "waitpid", lambda _pid, _flags: (4242, status))
+    member.pid, member.started = 4242, 1000.0 - lived
+    tree._reap()
+    assert member.pid == 0
+    return member.wait
+
+
+def test_giving_up_at_once_waits_longer_each_time(plain, monkeypatch):
+    waits = [ended(plain, monkeypatch, 111 << 8, 0.1) for _ in range(6)]
+    assert waits == [2.0, 4.0, 8.0, LONGEST_WAIT, LONGEST_WAIT, LONGEST_WAIT]
+
+
+def test_a_crash_or_a_long_life_is_no_giving_up(plain, monkeypatch):
+    for _ in range(3):
+        ended(plain, monkeypatch, 111 << 8, 0.1)
+    assert ended(plain, monkeypatch, signal.SIGKILL, 0.1) == AGAIN_AFTER
+    ended(plain, monkeypatch, 111 << 8, 0.1)
+    assert ended(plain, monkeypatch, 111 << 8, LONGEST_WAIT) == AGAIN_AFTER
+
+
+def test_a_fork_that_fails_is_tried_again(plain, monkeypatch):
+    """The machine may be out of processes for a moment: the mail system must not end of it."""
+    tree, member, lines = plain
+
+    def fork():
+        raise BlockingIOError(11, "Resource temporarily unavailable")
+
+    monkeypatch.setattr(module.os, "fork", fork)
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [])
+    tree._fork(member)
+    assert signal.pthread_sigmask(signal.SIG_BLOCK, []) == before
+    assert member.pid == 0
+    assert "Resource temporarily unavailable" in lines[0]
+    wait = tree._next_start()
+    assert wait is not None
+    assert wait > 0
+
+
+def test_pids_that_cannot_be_written_stop_nobody(plain):
+    tree, _, lines = plain
+    tree._write_pids()
+    assert lines[0].startswith("warning: unable to write run/pids.json")
