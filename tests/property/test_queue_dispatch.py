@@ -38,6 +38,7 @@ class DispatchMachine(RuleBasedStateMachine):
             if not len(bench.store.state) and not bench.entries:
                 break
             bench.wait(5000)
+        bench.wait(0)  # turns that nobody is waiting for any more
         bench.nothing_is_kept()
         for number in range(1, bench.last_number + 1):
             assert self.ended[number] == 1, number

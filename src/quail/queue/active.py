@@ -11,8 +11,8 @@ class Active:
     """
 
     __slots__ = (
-        "_groups", "accepted", "birth", "body", "failed", "fd", "in_flight", "left", "marks", "number", "removed", "size",
-        "tried", "waiting",
+        "_groups", "accepted", "birth", "body", "failed", "fd", "in_flight", "left", "marks", "next_try", "number", "removed",
+        "size", "tried", "waiting",
     )  # fmt: skip
 
     def __init__(
@@ -29,6 +29,7 @@ class Active:
         self.fd = -1
         self.in_flight: set[int] = set()
         self.tried: set[int] = set()
+        self.next_try: dict[str, int] = {}  # of a channel that was deferred in this pass, seconds since 1970
         self.waiting = 0  # entries in queues of destinations that count on this object
         self.failed = False  # some recipient failed for good: a bounce is due
         self.marks = 0  # entries that are not settled yet

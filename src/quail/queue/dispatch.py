@@ -118,16 +118,19 @@ class Dispatcher:
 
     def take_up(self, count: int) -> bool:
         """Resume the next so many of the messages that were there at begin(); whether more are left."""
-        for number in self._store.state.after(self._last_taken_up, count):
-            self._last_taken_up = number
+        page = self._store.state.after(self._last_taken_up, count)
+        for number in page:
             if number > self._last_old:
                 break
+            self._last_taken_up = number
             if not self._is_over(number):
                 if self._all_due:
                     self._store.state.defer(number, 0, 0)
                 self.resume(number)
         else:
-            return self._last_taken_up < self._last_old
+            if len(page) == count and self._last_taken_up < self._last_old:
+                return True
+        self._last_taken_up = self._last_old
         return False
 
     def resume(self, number: int) -> None:
@@ -321,11 +324,12 @@ class Dispatcher:
 
     def _defer(self, message: Active, channel: str, now: float) -> None:
         """Set the channel's next try, once for all recipients of a pass."""
+        # Not asked of the state: a mark that is settled late may bring back there what an operator has overruled meanwhile.
+        if message.next_try.get(channel, 0) > now:
+            return
         number = message.number
         retry = dict(zip(_CHANNELS, self._store.state.retry(number), strict=True))
-        if retry[channel] > now:
-            return
-        retry[channel] = next_try(channel, message.birth, int(now))
+        message.next_try[channel] = retry[channel] = next_try(channel, message.birth, int(now))
         self._store.state.defer(number, retry[LOCAL], retry[REMOTE])
         envelope = b"%d,%d" % (retry[LOCAL], retry[REMOTE])
         self._submit(Entry(records.DEFERRED, number, int(now * 1e6), envelope))
@@ -436,6 +440,7 @@ class Dispatcher:
                 self.channels[channel].add(destination, number, fresh=False)
             return
         message.tried = {n for n in message.tried if n in message.left and message.left[n][0] != channel}
+        message.next_try.pop(channel, None)
         self._enqueue(message, (channel,), fresh=False)
 
     def release(self, number: int) -> None:
@@ -450,6 +455,7 @@ class Dispatcher:
             self.resume(number)
         else:
             message.tried.clear()
+            message.next_try.clear()
             self._enqueue(message, _CHANNELS, fresh=False)
 
     def remove(self, number: int) -> None:

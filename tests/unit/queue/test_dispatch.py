@@ -396,3 +396,63 @@ def test_the_retry_series_is_the_quadratic_one(bench):
         bench.dispatcher.dispatch()
     assert [t - BIRTH for t in tries] == [100 * k * k for k in range(6)]
     assert next_try("remote", BIRTH, BIRTH) == BIRTH + 400
+
+
+def taken_up(bench, count):
+    """How many turns it takes until everything from before the start has been taken up."""
+    turns = 1
+    while bench.dispatcher.take_up(count):
+        turns += 1
+        assert turns < 100
+    return turns
+
+
+def test_a_long_queue_is_taken_up_some_at_a_time():
+    bench = Bench(local=1000)
+    old = [bench.stored([b"r%d@here" % n]) for n in range(25)]
+    bench.dispatcher.begin()
+    fresh = bench.accept(b"new@here")
+    assert taken_up(bench, 10) == 3
+    bench.dispatcher.dispatch()
+    assert sorted(delivery.message.number for delivery in bench.started) == [*old, fresh]
+
+
+def test_taking_up_ends_although_the_last_message_has_gone_meanwhile(bench):
+    for _ in range(5):
+        bench.stored([b"a@here"])
+    bench.dispatcher.begin()
+    bench.dispatcher.remove(5)
+    bench.settle_all()
+    assert taken_up(bench, 2) <= 3
+    bench.dispatcher.dispatch()
+    assert len(bench.started) == 4
+
+
+def test_taking_up_nothing_ends_at_once(bench):
+    bench.dispatcher.begin()
+    assert taken_up(bench, 10) == 1
+
+
+def test_a_message_released_before_it_was_taken_up_is_delivered_once(bench):
+    number = bench.stored([b"a@here"], retry=(BIRTH + 9999, 0))
+    bench.dispatcher.begin()
+    bench.dispatcher.release(number)
+    bench.dispatcher.dispatch()
+    assert not bench.started
+    taken_up(bench, 10)
+    bench.dispatcher.dispatch()
+    assert bench.to() == [b"a@here"]
+    bench.dispatcher.release(number)
+    bench.dispatcher.dispatch()
+    assert bench.to() == [b"a@here"]
+
+
+def test_an_alarm_before_all_are_taken_up_is_for_those_too(bench):
+    for n in range(4):
+        bench.stored([b"r%d@here" % n], retry=(BIRTH + 9999, 0))
+    bench.dispatcher.begin()
+    bench.dispatcher.take_up(2)
+    bench.dispatcher.tick(everything=True)
+    taken_up(bench, 2)
+    bench.dispatcher.dispatch()
+    assert len(bench.started) == 4

@@ -261,6 +261,19 @@ def test_timers_of_messages_retried_again_and_again_do_not_pile_up(bench, monkey
     assert len(bench.started) == 20
 
 
+def test_a_deferral_that_is_settled_after_an_alarm_does_not_swallow_the_next(bench):
+    bench.accept(b"a@here")
+    bench.report(b"Z")
+    alarm(bench)
+    assert bench.to() == [b"a@here"]
+    bench.settle_all()  # the first deferral's mark
+    bench.report(b"Z")
+    bench.settle_all()
+    assert bench.dispatcher.next_timer() is not None
+    bench.wait(1000)
+    assert bench.to() == [b"a@here"]
+
+
 def test_schedule_written_by_hand_is_not_lost_by_retry(bench):
     bench.accept(b"a@here", b"b@far.org")
     bench.report(b"Z")

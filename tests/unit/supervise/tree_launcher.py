@@ -1,4 +1,4 @@
-"""A supervise tree of trivial services in a process of its own: python tree_launcher.py MEMBER..., each NAME:SERVICE:STAGE:GRACE.
+"""A supervise tree of trivial services in its own process: python tree_launcher.py MEMBER..., each NAME:SERVICE:STAGE:GRACE.
 
 Lines go to standard error. Waits between starts are cut to hundredths of a second.
 """
