@@ -7,6 +7,7 @@ import socket
 import time
 
 import pytest
+from bench import crowd
 from tests.programs.launch import launch
 
 from quail.queue import drop_writer
@@ -187,15 +188,9 @@ def test_nobody_is_there(make_server):
 def test_a_long_list(make_server):
     """More than the pages in which it is asked for."""
     server = make_server(concurrencylocal="0").start()
-    from tests.system.harness import short_path
-
-    from quail.queue.handover import Client
-
-    with short_path(server.path / "run") as run:
-        client = Client(f"{run}/queue.sock")
-        for number in range(1203):
-            assert client.send(b"", [b"joe+%d@localhost" % number], [b"\n"]).letter == b"K"
-        client.close()
+    failures: list[str] = []
+    crowd.hand_over(server, 1203, failures)
+    assert not failures
     shown = server.quail("queue", "list").stdout.splitlines()
     assert len(shown) == 1205
     assert shown[-1] == "1203 messages in the queue"
