@@ -107,26 +107,21 @@ class Client:
         """Hand over one message and wait for its reply. OSError when the queue can't be reached or goes away midway;
         then nothing is known to be queued. An exception out of `chunks` abandons the message and passes on.
         """
+        envelope = encode_envelope(sender, recipients, attributes)
         fresh = self._socket is None
         try:
-            return self._send_once(sender, recipients, chunks, attributes)
+            return self._send_once(envelope, chunks)
         except _StaleConnectionError:
             if fresh:
                 raise
         # The queue closed the kept connection before it took a byte of this message: once more on a new one.
-        return self._send_once(sender, recipients, chunks, attributes)
+        return self._send_once(envelope, chunks)
 
-    def _send_once(
-        self,
-        sender: bytes,
-        recipients: Iterable[bytes],
-        chunks: Iterable[bytes],
-        attributes: Iterable[tuple[bytes, bytes]],
-    ) -> Reply:
+    def _send_once(self, envelope: bytes, chunks: Iterable[bytes]) -> Reply:
         connection = self._connected()
         try:
             try:
-                connection.sendall(encode_envelope(sender, recipients, attributes))
+                connection.sendall(envelope)
             except (BrokenPipeError, ConnectionResetError) as error:
                 raise _StaleConnectionError(*error.args) from error
             for chunk in chunks:

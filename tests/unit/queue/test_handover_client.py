@@ -1,0 +1,152 @@
+"""The blocking client of the hand-over, against a queue that a test plays by hand."""
+
+import os
+import socket
+import threading
+
+import pytest
+
+from quail.errors import PeerError
+from quail.net.frames import frame
+from quail.queue.handover import END, Client, decode_envelope
+
+pytestmark = pytest.mark.timeout(60)
+
+
+class Queue:
+    """Answers messages with what it has been given, one after another; None: closes the connection instead."""
+
+    def __init__(self, *answers):
+        self.answers = list(answers)
+        self.messages = []
+        self.connections = 0
+        self.listener = socket.socket(socket.AF_UNIX)
+        self.listener.bind("queue.sock")
+        self.listener.listen()
+        self.listener.settimeout(30)
+        self.closed = threading.Event()  # a connection has been closed by this side
+        self.thread = threading.Thread(target=self._run)
+        self.thread.start()
+
+    def _run(self):
+        while self.answers:
+            connection, _ = self.listener.accept()
+            connection.settimeout(30)
+            self.connections += 1
+            with connection:
+                self._serve(connection)
+            self.closed.set()
+        self.listener.close()
+
+    def _serve(self, connection):
+        stream = connection.makefile("rb")
+        with stream:
+            while self.answers:
+                if self.answers[0] is None:
+                    self.answers.pop(0)
+                    return
+                payloads = []
+                while payloads[-1:] != [b""]:
+                    head = stream.read(4)
+                    if len(head) < 4:
+                        self.answers.pop(0)
+                        return
+                    payloads.append(stream.read(int.from_bytes(head, "big")))
+                envelope = decode_envelope(payloads[0])
+                self.messages.append((envelope.sender, envelope.recipients, b"".join(payloads[1:])))
+                connection.sendall(self.answers.pop(0))
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def client():
+    client = Client("queue.sock", timeout=30)
+    yield client
+    client.close()
+
+
+def test_many_messages_over_one_connection(client):
+    queue = Queue(frame(b"K1"), frame(b"Zlater (#4.3.0)"), frame(b"Dnever"))
+    replies = [client.send(b"a@x", [b"b@y"], [b"one", b"", b"two"]) for _ in range(3)]
+    queue.thread.join()
+    assert [(reply.letter, reply.text) for reply in replies] == [
+        (b"K", b"1"),
+        (b"Z", b"later (#4.3.0)"),
+        (b"D", b"never"),
+    ]
+    assert queue.messages == [(b"a@x", [b"b@y"], b"onetwo")] * 3
+    assert queue.connections == 1
+
+
+def test_a_long_body_goes_in_pieces(client):
+    queue = Queue(frame(b"K1"))
+    body = os.urandom(500_000)
+    client.send(b"a@x", [b"b@y"], [body])
+    queue.thread.join()
+    assert queue.messages[0][2] == body
+
+
+def test_a_kept_connection_that_the_queue_has_closed_is_made_again(client):
+    """With the same recipients: an iterator must not be empty the second time."""
+    queue = Queue(frame(b"K1"), None, frame(b"K2"))
+    client.send(b"a@x", [b"b@y"], [b"one"])
+    assert queue.closed.wait(30)
+    reply = client.send(b"a@x", iter([b"b@y", b"c@z"]), iter([b"two"]), iter([(b"smtputf8", b"")]))
+    queue.thread.join()
+    assert reply.text == b"2"
+    assert queue.messages[1] == (b"a@x", [b"b@y", b"c@z"], b"two")
+    assert queue.connections == 2
+
+
+def test_nobody_listens(client):
+    with pytest.raises(FileNotFoundError):
+        client.send(b"a@x", [b"b@y"], [b"one"])
+
+
+def test_the_queue_goes_before_it_has_answered(client):
+    queue = Queue(b"")
+    with pytest.raises(ConnectionError):
+        client.send(b"a@x", [b"b@y"], [b"one"])
+    queue.thread.join()
+    assert client._socket is None
+
+
+def test_half_an_answer_is_none(client):
+    queue = Queue(frame(b"K12345")[:-2])
+    with pytest.raises(ConnectionError):
+        client.send(b"a@x", [b"b@y"], [b"one"])
+    queue.thread.join()
+
+
+@pytest.mark.parametrize("answer", [frame(b"X1"), frame(b""), b"\xff\xff\xff\xff"])
+def test_an_answer_that_is_none(client, answer):
+    queue = Queue(answer)
+    with pytest.raises(PeerError):
+        client.send(b"a@x", [b"b@y"], [b"one"])
+    queue.thread.join()
+    assert client._socket is None
+
+
+def test_a_body_that_breaks_off_abandons_its_message(client):
+    queue = Queue(frame(b"K1"))
+
+    def body():
+        yield b"half"
+        raise OSError(5, "Input/output error")
+
+    with pytest.raises(OSError, match="Input/output"):
+        client.send(b"a@x", [b"b@y"], body())
+    queue.thread.join()
+    assert queue.messages == []
+
+
+def test_an_empty_chunk_does_not_end_the_message(client):
+    queue = Queue(frame(b"K1"))
+    client.send(b"a@x", [], [b"", b"body", b""])
+    queue.thread.join()
+    assert queue.messages == [(b"a@x", [], b"body")]
+    assert frame(b"") == END
