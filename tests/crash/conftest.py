@@ -12,7 +12,8 @@ def lab(request, record_property):
     given = os.environ.get("QUAIL_CRASH_SEED")
     made = Lab(int(given) if given else int.from_bytes(os.urandom(4), "little"))
     yield made
-    record_property("crash", f"{request.node.name}: {made}")
+    if made.states:
+        record_property("crash", f"{request.node.name}: {made}")
 
 
 def pytest_terminal_summary(terminalreporter):

@@ -118,7 +118,7 @@ def test_failed_sync_then_a_new_segment(lab, how, at):
             return Fault("errno", errno.EIO, sync=how)
         return None
 
-    lab.trouble(Scripted(accept_through_trouble), fault, per_call=3, share=0.3, depth=1)
+    lab.trouble(Scripted(accept_through_trouble), fault, per_call=3, share=0.15, depth=1)
     assert lab.faults == 2
     assert lab.states > 20
 

@@ -126,5 +126,5 @@ def test_planted_hole_is_found(hole, lab, monkeypatch):
 def sweep_short_runs(lab, count):
     for _ in range(count):
         seed = lab.rng.randrange(1 << 30)
-        calls = lab.cuts(JournalSubject(seed, steps=8), per_call=3, share=0.3)
-        lab.failures(lambda seed=seed: JournalSubject(seed, steps=8), calls, share=0.02)
+        calls = lab.cuts(JournalSubject(seed, steps=8), per_call=3, share=0.1)
+        lab.failures(lambda seed=seed: JournalSubject(seed, steps=8), calls, share=0.05)
