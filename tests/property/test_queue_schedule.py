@@ -45,7 +45,7 @@ class ChannelMachine(RuleBasedStateMachine):
 
     @rule(limit=st.integers(0, 5), each=st.integers(1, 4))
     def reread(self, limit, each):
-        self.channel.limit, self.channel.limit_each = limit, each
+        self.channel.set_limits(limit, each)
 
     @invariant()
     def counts(self):
@@ -69,7 +69,7 @@ class ChannelMachine(RuleBasedStateMachine):
             assert place or place.running or True in place.listed, destination
 
     def teardown(self):
-        self.channel.limit, self.channel.limit_each = 1000, 1000
+        self.channel.set_limits(1000, 1000)
         for destination in list(self.running):
             while self.running[destination]:
                 self.report(destination)

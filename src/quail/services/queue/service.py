@@ -284,20 +284,22 @@ class QueueService:
 
     # Time and signals.
 
+    # Each is called again whatever comes of it this time.
+
     def _tick(self) -> None:
+        self._loop.call_later(_TICK, self._tick)
+        self._try_to_end()
         self.dispatcher.tick()
         self.dispatcher.dispatch()
-        self._try_to_end()
-        self._loop.call_later(_TICK, self._tick)
 
     def _sweep(self) -> None:
-        self._intake.sweep(self._loop.time())
         self._loop.call_later(_SWEEP, self._sweep)
+        self._intake.sweep(self._loop.time())
 
     def _scan_drop(self) -> None:
         if self._stopping_since is None:
-            self._take_some(deque(self._drop.scan()))
             self._loop.call_later(EVERY, self._scan_drop)
+            self._take_some(deque(self._drop.scan()))
 
     def _take_some(self, names: deque[str]) -> None:
         """A few files at a time: the rest of the mail goes on between them."""
