@@ -22,6 +22,7 @@ KEPT_BODIES = 32 << 20  # bytes of bodies that stay in memory for the next deliv
 KEPT_FILES = 256  # open large bodies, likewise
 KEPT_MESSAGES = 20_000  # envelopes in memory; what waits beyond them is read back when its turn has come
 _SPARE_TIMERS = 10_000  # that are out of date, before they are swept out
+_TIMERS_AT_ONCE = 500  # messages that are read back before anything else has its turn
 TROUBLE_DELAY = 123  # seconds until a message that could not be read is tried again (facts 7.3)
 _TOO_LONG = b"I'm not going to try again; this message has been in the queue too long.\n"
 _CHANNELS = (LOCAL, REMOTE)
@@ -88,6 +89,7 @@ class Dispatcher:
         self._kept_files = 0
         self._down: set[str] = set()  # channels whose delivery service took nothing the last time
         self._timers: list[int] = []  # a heap
+        self._rush: list[int] = []  # timers that ALRM has made due, the latest first
         self._last_delivery = 0
         self._last_old = self._last_taken_up = 0  # message numbers: between them is what take_up() has yet to resume
         self._all_due = False
@@ -405,19 +407,23 @@ class Dispatcher:
         """When tick() has something to do, in seconds since 1970."""
         return self._timers[0] >> 44 if self._timers else None
 
-    def tick(self, *, everything: bool = False) -> None:
-        """Move what is due (or everything, at ALRM) from the timers to the queues."""
+    def tick(self, *, everything: bool = False) -> bool:
+        """Move what is due (or everything, at ALRM) from the timers to the queues: some at a time; whether more is due."""
         self._down.clear()  # ask again now and then, whatever was said before
         if everything:
             self._all_due = self._last_taken_up < self._last_old
-            timers, self._timers = sorted(self._timers), []
-            for timer in timers:
-                self._due(timer >> 1 & _NUMBER, REMOTE if timer & 1 else LOCAL)
-            return
+            self._rush = sorted(self._rush + self._timers, reverse=True)
+            self._timers = []
         now = int(self._now())
-        while self._timers and self._timers[0] >> 44 <= now:
-            timer = heapq.heappop(self._timers)
+        for _ in range(_TIMERS_AT_ONCE):
+            if self._rush:
+                timer = self._rush.pop()
+            elif self._timers and self._timers[0] >> 44 <= now:
+                timer = heapq.heappop(self._timers)
+            else:
+                return False
             self._due(timer >> 1 & _NUMBER, REMOTE if timer & 1 else LOCAL)
+        return True
 
     def _due(self, number: int, channel: str) -> None:
         state = self._store.state

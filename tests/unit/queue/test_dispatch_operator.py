@@ -274,6 +274,22 @@ def test_a_deferral_that_is_settled_after_an_alarm_does_not_swallow_the_next(ben
     assert bench.to() == [b"a@here"]
 
 
+def test_an_alarm_for_a_long_queue_lets_others_have_their_turn(bench, monkeypatch):
+    monkeypatch.setattr(dispatch, "_TIMERS_AT_ONCE", 10)
+    for n in range(25):
+        bench.dispatcher.resume(bench.stored([b"r%d@far.org" % n], retry=(0, BIRTH + 5000)))
+    assert bench.dispatcher.tick(everything=True)
+    bench.dispatcher.dispatch()
+    assert len(bench.started) == 10
+    bench.report(b"Z")  # is not due again because of the same alarm
+    assert bench.dispatcher.tick()
+    assert not bench.dispatcher.tick()
+    while bench.started:
+        bench.report(b"Z")
+    assert not bench.dispatcher.tick()
+    assert bench.dispatcher.next_timer() == BIRTH + 400
+
+
 def test_schedule_written_by_hand_is_not_lost_by_retry(bench):
     bench.accept(b"a@here", b"b@far.org")
     bench.report(b"Z")

@@ -24,6 +24,7 @@ class Desk:
             dispatcher=self.bench.dispatcher,
             writer=SimpleNamespace(submit=self.bench.entries.append),
             now=lambda: self.bench.clock,
+            retry_all=lambda: self.bench.dispatcher.tick(everything=True),
             statistics=lambda: {"messages": len(self.bench.store.state)},
         )
         self.pair = socket.socketpair()
@@ -137,6 +138,15 @@ def test_retry_starts_deliveries(desk):
     desk.bench.dispatcher.resume(number)
     desk.bench.dispatcher.suspended = False
     desk.ask(do="retry", numbers=[number])
+    assert desk.bench.to() == [b"a@here"]
+
+
+def test_retry_of_all_is_what_alarm_does(desk):
+    number = desk.bench.stored([b"a@here"], retry=(1_700_009_999, 0))
+    desk.bench.dispatcher.resume(number)
+    assert desk.ask(do="retry", all=True) == {"changed": 1, "missing": []}
+    desk.bench.dispatcher.suspended = False
+    desk.bench.dispatcher.dispatch()
     assert desk.bench.to() == [b"a@here"]
 
 

@@ -1,4 +1,4 @@
-"""The queue service's own wiring, with a real journal and a loop that is turned by hand: bounces, refusals, the drop, the end."""
+"""The queue service's own wiring, with a real journal and a loop turned by hand: bounces, refusals, the drop, the end."""
 
 import os
 from types import SimpleNamespace
@@ -238,7 +238,7 @@ def test_a_bug_in_one_message_leaves_the_others_their_answers(desk, monkeypatch)
 def test_a_tick_that_fails_is_not_the_last(desk, monkeypatch):
     ticks = []
 
-    def tick():
+    def tick(**_):
         ticks.append(1)
         raise ValueError("a bug")
 

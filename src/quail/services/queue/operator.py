@@ -127,6 +127,9 @@ class Operator(asyncio.Protocol):
     def _change(self, verb: str, request: dict[str, Any]) -> dict[str, Any]:
         service = self._service
         state = service.store.state
+        if verb == "retry" and request.get("all"):
+            service.retry_all()
+            return {"changed": len(state), "missing": []}
         numbers = list(state) if request.get("all") else [int(number) for number in request.get("numbers", [])]
         missing = [number for number in numbers if number not in state]
         now = int(service.now() * 1e6)

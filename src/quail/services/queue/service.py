@@ -6,6 +6,7 @@ import signal
 import sys
 import time
 from collections import deque
+from functools import partial
 from typing import Any
 
 import uvloop
@@ -289,7 +290,11 @@ class QueueService:
     def _tick(self) -> None:
         self._loop.call_later(_TICK, self._tick)
         self._try_to_end()
-        self.dispatcher.tick()
+        self._move_on(everything=False)
+
+    def _move_on(self, *, everything: bool) -> None:
+        if self.dispatcher.tick(everything=everything):
+            self._loop.call_soon(partial(self._move_on, everything=False))
         self.dispatcher.dispatch()
 
     def _sweep(self) -> None:
@@ -327,11 +332,11 @@ class QueueService:
             os.close(dropped.fd)
 
     def _alarm(self) -> None:
-        self._take_all_now()
+        self.retry_all()
 
-    def _take_all_now(self) -> None:
-        self.dispatcher.tick(everything=True)
-        self.dispatcher.dispatch()
+    def retry_all(self) -> None:
+        """Every message is tried now, whatever its schedule says."""
+        self._move_on(everything=True)
 
     def _reread(self) -> None:
         try:
