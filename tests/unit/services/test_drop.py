@@ -182,3 +182,16 @@ def test_a_body_that_breaks_off_leaves_nothing(folder):
     with pytest.raises(KeyboardInterrupt):
         leave(b"a@x", [b"b@y"], body(), directory=str(folder), calls=Quick())
     assert os.listdir(folder) == []
+
+
+def test_what_a_killed_injector_left_goes_after_a_day_and_a_half(folder, lines):
+    old, young, link = folder / "tmp.old", folder / "tmp.young", folder / "tmp.link"
+    for path in (old, young):
+        path.write_bytes(b"half a mess")
+    link.symlink_to("/nowhere")
+    os.utime(old, (1000, 1000))
+    os.utime(young, (1000 + module.ABANDONED_AFTER, 1000 + module.ABANDONED_AFTER))
+    drop = Drop(REAL, str(folder), lines.append, now=lambda: 1001.0 + module.ABANDONED_AFTER)
+    assert drop.scan() == []
+    assert sorted(os.listdir(folder)) == ["tmp.link", "tmp.young"]
+    assert lines == []

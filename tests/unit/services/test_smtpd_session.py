@@ -358,3 +358,28 @@ def test_two_messages_on_one_connection(peer, service):
 def test_close_is_at_once(peer):
     peer.session.close()
     assert peer.transport.aborted
+
+
+def test_a_peer_that_does_not_even_read_its_end_is_cut_off(peer, service):
+    """What is still to be written to it would keep the connection, and its place in the census, for ever."""
+    peer.say(b"QUIT")
+    assert peer.transport.closed
+    peer.session.check_silence(service.loop.now + 29, 1200)
+    assert not peer.transport.aborted
+    peer.session.check_silence(service.loop.now + 31, 1200)
+    assert peer.transport.aborted
+
+
+def test_silence_first_and_then_no_reading_either(peer, service):
+    service.loop.now += 1201
+    peer.session.check_silence(service.loop.now, 1200)
+    assert peer.transport.closed
+    assert not peer.transport.aborted
+    peer.session.check_silence(service.loop.now + 31, 1200)
+    assert peer.transport.aborted
+
+
+def test_a_refused_connection_that_lingers_is_cut_off():
+    peer = Peer(FakeService(b"421 4.7.0 too many"))
+    peer.session.check_silence(peer.service.loop.now + 31, 1200)
+    assert peer.transport.aborted

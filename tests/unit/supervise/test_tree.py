@@ -87,9 +87,9 @@ def test_a_service_that_ends_is_started_again_and_again(launch):
 def test_what_a_service_gives_up_with_is_said(launch):
     serve = launch("a:malformed:0:60", "b:bug:0:60")
     serve.until(
-        "a: fatal: a: control/me line 1: not a host name; correct it",
+        "a: fatal: control/me line 1: not a host name; correct it",
         "a ended with exit code 111; starting it again",
-        "b: fatal: b: ValueError: a bug",
+        "b: fatal: ValueError: a bug",
         "b ended with exit code 111; starting it again",
     )
     serve.signal(signal.SIGTERM)

@@ -104,11 +104,11 @@ class Smtpd:
             self.loop.stop()
 
     def _sweep(self) -> None:
+        self.loop.call_later(_SWEEP, self._sweep)  # whatever comes of it this time
+        self.recipients.sweep()
         now = self.loop.time()
         for session in list(self.sessions):
             session.check_silence(now, self._policy.timeout)
-        self.recipients.sweep()
-        self.loop.call_later(_SWEEP, self._sweep)
 
     def _reread(self) -> None:
         try:

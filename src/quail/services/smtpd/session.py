@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from quail.services.smtpd.service import Smtpd
 
 _GATHER = 32 << 10  # bytes of a message kept here before it has to be streamed to the queue
+_LINGER = 30.0  # seconds that a peer gets to take the last reply
 _HIGH_WATER = 256 << 10  # bytes that a peer may send ahead while it has to wait
 
 
@@ -161,6 +162,7 @@ class SmtpSession(asyncio.Protocol):
                 transport.write(machine.take_output())
                 transport.close()
                 self._machine = None
+                self.last = self._service.loop.time()
                 return
         output = machine.take_output()
         if output:
@@ -250,8 +252,12 @@ class SmtpSession(asyncio.Protocol):
             self._resume()
 
     def check_silence(self, now: float, patience: float) -> None:
-        """Give up a peer that has said nothing for too long."""
-        if self._machine is not None and not self._machine.waiting and now - self.last > patience:
+        """Give up a peer that has said nothing for too long, and cut off one that does not take the last reply either."""
+        if self._machine is None:
+            if now - self.last > _LINGER:
+                self.close()
+            return
+        if not self._machine.waiting and now - self.last > patience:
             self._machine.timeout()
             self._work()
 
