@@ -339,7 +339,7 @@ def test_deadlines(desk, client):
     client.send(message()[:10])
     desk.loop.now += DEADLINE + 1
     desk.intake.sweep(desk.loop.now)
-    assert client.transport.closed
+    assert client.transport.aborted
     assert not idle.transport.closed
     desk.loop.now += IDLE_DEADLINE
     desk.intake.sweep(desk.loop.now)

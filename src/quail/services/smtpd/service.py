@@ -108,7 +108,12 @@ class Smtpd:
         self.recipients.sweep()
         now = self.loop.time()
         for session in list(self.sessions):
-            session.check_silence(now, self._policy.timeout)
+            try:
+                session.check_silence(now, self._policy.timeout)
+            except Exception as error:
+                # A bug costs one session its connection, not all others their clock.
+                self.log(f"alert: internal error, connection dropped: {error!r}")
+                session.close()
 
     def _reread(self) -> None:
         try:
