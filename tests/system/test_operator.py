@@ -191,9 +191,13 @@ def test_a_long_list(make_server):
     failures: list[str] = []
     crowd.hand_over(server, 1203, failures)
     assert not failures
-    shown = server.quail("queue", "list").stdout.splitlines()
+    shown = server.quail("queue", "list", "--limit", "2000").stdout.splitlines()
     assert len(shown) == 1205
     assert shown[-1] == "1203 messages in the queue"
+    shown = server.quail("queue", "list").stdout.splitlines()
+    assert len(shown) == 1002
+    assert shown[-1] == "1203 messages in the queue, the oldest 1000 of them above; more with --limit"
+    assert len(server.quail("queue", "list", "--json", "--limit", "3").stdout.splitlines()) == 3
     numbers = [json.loads(line)["number"] for line in server.quail("queue", "list", "--json").stdout.splitlines()]
     assert numbers == sorted(set(numbers))
     assert len(numbers) == 1203

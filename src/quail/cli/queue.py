@@ -3,6 +3,7 @@
 import json
 import time
 from collections.abc import Iterable
+from itertools import islice
 from typing import Any
 
 import click
@@ -10,6 +11,8 @@ import click
 from quail.cli.home import home_option, must_be_home
 from quail.errors import PermanentError, UsageError
 from quail.queue.operator_client import OperatorClient
+
+_TABLE_ROWS = 1000  # a table is laid out as a whole, in memory
 
 
 @click.group()
@@ -24,18 +27,20 @@ def _client(home: str) -> OperatorClient:
 
 @queue.command("list")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line for each message.")
+@click.option("--limit", type=click.IntRange(min=1), help="So many at most; a table has 1,000 if nothing is said.")
 @home_option
-def list_(as_json: bool, home: str) -> None:
+def list_(as_json: bool, limit: int | None, home: str) -> None:
     """Show the messages in the queue, oldest first."""
-    messages = _client(home).messages()
+    client = _client(home)
+    messages = islice(client.messages(), limit if limit or as_json else _TABLE_ROWS)
     if as_json:
         for message in messages:
             click.echo(json.dumps(message))
     else:
-        _print_table(messages)
+        _print_table(messages, client.ask({"do": "status"})["messages"])
 
 
-def _print_table(messages: Iterable[dict[str, Any]]) -> None:
+def _print_table(messages: Iterable[dict[str, Any]], total: int) -> None:
     from rich.console import Console  # noqa: PLC0415  only a table for people needs rich
     from rich.table import Table  # noqa: PLC0415  as above
     from rich.text import Text  # noqa: PLC0415  as above
@@ -62,7 +67,9 @@ def _print_table(messages: Iterable[dict[str, Any]]) -> None:
         )
     if count:
         Console(soft_wrap=False).print(table)
-    click.echo(f"{count} message{'' if count == 1 else 's'} in the queue")
+    total = max(total, count)
+    shown = f", the oldest {count} of them above; more with --limit" if count < total else ""
+    click.echo(f"{total} message{'' if total == 1 else 's'} in the queue{shown}")
 
 
 def _plain(text: str) -> str:

@@ -20,6 +20,7 @@ from quail.services import lspawn, users
 from quail.services.queue import service as queue
 from quail.services.smtpd import census
 from quail.services.smtpd import service as smtpd
+from quail.storage.calls import prepare_syncfs
 from quail.storage.durable import replace_file
 from quail.supervise.log import LineLog
 from quail.supervise.tree import Member, Tree
@@ -91,6 +92,7 @@ def serve_home(
             members.append(
                 Member("smtpd", smtpd.run, own, stage=0, grace=_SMTPD_GRACE, prefix="smtpd: ", worker=worker)
             )
+    prepare_syncfs()  # for the delivery workers
     tree = Tree(
         members, sockets, home=home, mode="single", log=log, counters=census.make(workers), signals_for=_SIGNALS_FOR
     )

@@ -38,11 +38,18 @@ class SystemCalls:
         """Sync the whole file system that fd lies on; reports its errors since Linux 5.8 (syncfs(2))."""
         import ctypes  # noqa: PLC0415  programs that never call this must not pay for the import
 
-        if not _syncfs:
-            _syncfs.append(ctypes.CDLL(None, use_errno=True).syncfs)
+        prepare_syncfs()
         if _syncfs[0](fd) != 0:
             number = ctypes.get_errno()
             raise OSError(number, os.strerror(number))
+
+
+def prepare_syncfs() -> None:
+    """Load what syncfs needs: called before processes are forked that will use it, it costs none of them anything."""
+    import ctypes  # noqa: PLC0415  as above
+
+    if not _syncfs:
+        _syncfs.append(ctypes.CDLL(None, use_errno=True).syncfs)
 
 
 REAL = SystemCalls()

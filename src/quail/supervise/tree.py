@@ -95,8 +95,10 @@ class Tree:
             self._fork(member)
         self._write_pids()
         started()
-        while not self._stop_wanted():
+        while True:
             self._wait(self._next_start())
+            if self._stop_wanted():  # first: services that got the same signal have ended as they should
+                break
             self._reap()
             self._start_due()
         self._stop_all()
@@ -145,6 +147,7 @@ class Tree:
         """Never returns."""
         code = 111
         log = self._log.named(member.prefix)
+        name = "" if member.prefix else f"{member.name}: "
         try:
             signal.set_wakeup_fd(-1)
             for number in (signal.SIGTERM, signal.SIGCHLD):
@@ -158,14 +161,14 @@ class Tree:
             assert self._wakeup is not None
             for end in self._wakeup:
                 end.close()
-            for name, listener in self._sockets.items():
-                if name not in member.sockets:
+            for socket_name, listener in self._sockets.items():
+                if socket_name not in member.sockets:
                     listener.close()
             name_process(member.name)
             context = Context(
                 home=self._home,
                 mode=self._mode,
-                sockets={name: self._sockets[name] for name in member.sockets},
+                sockets={each: self._sockets[each] for each in member.sockets},
                 life_fd=self._life_read,
                 worker=member.worker,
                 log=log,
@@ -176,13 +179,13 @@ class Tree:
         except SystemExit as end:
             code = end.code if isinstance(end.code, int) else 111
         except QuailError as error:
-            log(f"fatal: {member.name}: {error}")
+            log(f"fatal: {name}{error}")
             code = error.exit_code
         except BaseException:
             import traceback  # noqa: PLC0415  only a bug needs it
 
             for line in traceback.format_exc().splitlines():
-                log(f"fatal: {member.name}: {line}")
+                log(f"fatal: {name}{line}")
         finally:
             os._exit(code)
 

@@ -7,6 +7,7 @@ into the journal first and unlinked after.
 
 import os
 import stat
+import time
 from collections.abc import Callable
 
 from quail.errors import PeerError
@@ -16,7 +17,9 @@ from quail.storage.durable import sync_directory
 
 EVERY = 60.0  # seconds
 QUOTA = 1000  # files of one uid taken in one scan
+ABANDONED_AFTER = 129_600  # seconds; longer than an injector lives (qmail-queue: a day)
 _PREFIX = "new."
+_UNFINISHED = "tmp."
 _CHUNK = 1 << 16
 
 
@@ -45,11 +48,14 @@ class Dropped:
 class Drop:
     """The folder. `taken` are the names whose message waits for the disk."""
 
-    def __init__(self, calls: SystemCalls, directory: str, log: Callable[[str], None]) -> None:
-        """`directory` exists."""
+    def __init__(
+        self, calls: SystemCalls, directory: str, log: Callable[[str], None], now: Callable[[], float] = time.time
+    ) -> None:
+        """`directory` exists; `now` gives seconds since 1970."""
         self._calls = calls
         self._directory = directory
         self._log = log
+        self._now = now
         self._bad: set[str] = set()
         self._opened: dict[int, int] = {}  # files of each uid in this scan
         self.taken: set[str] = set()
@@ -64,7 +70,18 @@ class Drop:
         self._opened.clear()
         found = sorted(name for name in names if name.startswith(_PREFIX))
         self._bad.intersection_update(found)
+        for name in names:
+            if name.startswith(_UNFINISHED):
+                self._sweep(f"{self._directory}/{name}")
         return [name for name in found if name not in self.taken and name not in self._bad]
+
+    def _sweep(self, path: str) -> None:
+        """Remove what an injector that was killed has left."""
+        try:
+            if self._calls.stat(path).st_mtime < self._now() - ABANDONED_AFTER:
+                self._calls.unlink(path)
+        except OSError:
+            pass  # finished meanwhile, or not a file: nothing is lost by leaving it
 
     def open(self, name: str) -> Dropped | None:
         """The message, or None when the file is none, which is logged once, or has to wait for another scan."""

@@ -251,9 +251,9 @@ class Connection(asyncio.Protocol):
         self._transport = None
 
     def close(self) -> None:
-        """Past its deadline, or the service stops."""
+        """Past its deadline: at once, because a client that does not read its replies would keep an orderly end waiting."""
         if self._transport is not None:
-            self._transport.close()
+            self._transport.abort()
 
     def data_received(self, data: bytes) -> None:
         """Any number of bytes of any number of frames."""
@@ -296,7 +296,8 @@ class Connection(asyncio.Protocol):
                 intake.abandon(self._open)
                 self._open = None
             if self._transport is not None:
-                self._transport.write(frame(_FORMAT))
+                if not self._at_work:  # else it would be taken for the reply to an earlier message
+                    self._transport.write(frame(_FORMAT))
                 self._transport.close()
             at = end
         del buffer[:at]
