@@ -1,8 +1,11 @@
 """A message while something happens to it: its envelope taken apart, and its body while there is room to keep it."""
 
 import os
+from collections.abc import Iterable
 
 from quail.queue.records import Accepted
+
+_FEW = 8  # recipients that are sooner looked through than sorted into groups
 
 
 class Active:
@@ -37,16 +40,26 @@ class Active:
 
     def due(self, channel: str, destination: bytes) -> list[int]:
         """Recipients whose turn it is at the destination."""
+        if len(self.left) <= _FEW:
+            numbers: Iterable[int] = [
+                number
+                for number, (where, address) in self.left.items()
+                if where == channel and destination_of(where, address) == destination
+            ]
+        else:
+            numbers = self._grouped().get((channel, destination), ())
+        return [number for number in numbers if not self._had_its_turn(number)]
+
+    def _had_its_turn(self, number: int) -> bool:
+        return number not in self.left or number in self.in_flight or number in self.tried
+
+    def _grouped(self) -> dict[tuple[str, bytes], list[int]]:
+        """Recipients by destination: a long list is walked once, not for each of its destinations."""
         if self._groups is None:
-            # Once for all destinations: a list of many would else be walked for each of them.
             self._groups = {}
             for number, (where, address) in self.left.items():
                 self._groups.setdefault((where, destination_of(where, address)), []).append(number)
-        return [
-            number
-            for number in self._groups.get((channel, destination), ())
-            if number in self.left and number not in self.in_flight and number not in self.tried
-        ]
+        return self._groups
 
     def destinations(self, channel: str) -> dict[bytes, None]:
         """Where the recipients of the channel are, each once, in their order."""

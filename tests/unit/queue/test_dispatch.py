@@ -456,3 +456,16 @@ def test_an_alarm_before_all_are_taken_up_is_for_those_too(bench):
     taken_up(bench, 2)
     bench.dispatcher.dispatch()
     assert len(bench.started) == 4
+
+
+def test_a_long_list_costs_each_recipient_the_same(bench, monkeypatch):
+    """Not the square: no delivery looks through all the recipients."""
+    from quail.queue import active
+
+    looked = []
+    real = active.destination_of
+    monkeypatch.setattr(active, "destination_of", lambda *args: looked.append(1) or real(*args))
+    bench.accept(*[b"r%d@here" % n for n in range(500)])
+    while bench.started:
+        bench.report(b"K")
+    assert len(looked) <= 3 * 500
