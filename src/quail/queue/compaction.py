@@ -117,8 +117,9 @@ class Compaction:
             records.ACCEPTED, number, header.time, accepted.encode(), (body,), body_sum=header.body_sum, source=COPY
         )
 
-    def remove_oldest(self) -> None:
-        """Unlink the oldest segment and make that durable; call when removable() said so. StoreStoppedError when it may or
+    def remove_oldest(self) -> bool:
+        """Unlink the oldest segment and make that durable; call when removable() said so. False: it is still there.
+        StoreStoppedError when it may or
         may not be gone: an older one must never outlive a newer one's marks.
         """
         journal = self._journal
@@ -128,7 +129,7 @@ class Compaction:
         except FileNotFoundError:
             pass  # a number that was abandoned before its file existed
         except OSError:
-            return  # it stays, and is tried again
+            return False
         try:
             journal.segments.sync_names()
         except OSError as error:
@@ -137,3 +138,4 @@ class Compaction:
             ) from error
         journal.bytes_on_disk -= journal.ends.pop(oldest)
         journal.state.live.pop(oldest, None)
+        return True

@@ -53,7 +53,8 @@ class FakeCompaction:
     def __init__(self, _journal):
         self.pages = []
         self.may_remove = 0
-        self.removed = 0
+        self.removed = self.attempts = 0
+        self.stuck = False
         self.room_wanted = []
 
     def wanted(self, *, short_of_room):
@@ -70,8 +71,12 @@ class FakeCompaction:
         return self.may_remove > 0
 
     def remove_oldest(self):
+        self.attempts += 1
+        if self.stuck:
+            return False
         self.may_remove -= 1
         self.removed += 1
+        return True
 
 
 class Desk:
@@ -291,6 +296,68 @@ def test_mail_goes_before_the_removal_of_segments(desk):
     desk.submit(mark())
     desk.batch()
     assert len(desk.journal.batches) == 1
+
+
+def test_a_load_without_a_pause_does_not_keep_old_segments_for_ever(desk):
+    desk.compaction.may_remove = 1
+    for _ in range(module._BATCHES_BEFORE_REMOVAL + 2):
+        desk.submit(message())
+        desk.loop.turn()
+        desk.submit(message())  # waits already when the first is done
+        desk.loop.wait_for_thread()
+    assert desk.compaction.removed == 1
+    while not desk.writer.idle:
+        desk.loop.wait_for_thread()
+
+
+def test_short_of_room_segments_go_first(desk):
+    desk.journal.free = 1500
+    desk.loop.pass_time(1)
+    desk.compaction.may_remove = 2
+    desk.submit(message())
+    desk.batch()
+    assert desk.compaction.removed == 1
+    assert desk.journal.batches == []
+    desk.loop.wait_for_thread()
+    desk.loop.wait_for_thread()
+    assert desk.compaction.removed == 2
+    assert len(desk.journal.batches) == 1
+
+
+def test_a_full_disk_is_freed_of_what_nobody_needs_before_the_next_try(desk):
+    desk.journal.answers = [False]
+    entry = mark()
+    desk.submit(entry)
+    desk.batch()
+    desk.compaction.may_remove = 2
+    desk.loop.pass_time(1)
+    for _ in range(3):
+        desk.loop.wait_for_thread()
+    assert desk.compaction.removed == 2
+    assert desk.settled == [[entry]]
+    assert not desk.writer.failing
+
+
+@pytest.mark.parametrize("short", [False, True])
+def test_a_segment_that_cannot_be_removed_keeps_neither_mail_nor_processor_busy(desk, short):
+    if short:
+        desk.journal.free = 1500
+        desk.loop.pass_time(1)
+    desk.compaction.may_remove = 1
+    desk.compaction.stuck = True
+    desk.submit(message())
+    desk.batch()
+    while not desk.writer.idle:
+        desk.loop.wait_for_thread()
+    assert desk.compaction.attempts == 1
+    assert len(desk.journal.batches) == 1
+    desk.compaction.stuck = False
+    for _ in range(2 * module._BATCHES_BEFORE_REMOVAL):
+        desk.submit(message())
+        desk.batch()
+        while not desk.writer.idle:
+            desk.loop.wait_for_thread()
+    assert desk.compaction.removed == 1
 
 
 def test_below_minfree_mail_is_refused_and_compaction_has_begun_before(desk):

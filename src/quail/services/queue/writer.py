@@ -13,6 +13,7 @@ from quail.queue.store import Entry, StoreStoppedError
 
 _COPY_BUDGET = 1 << 20  # bytes of old messages that one batch carries along
 _RETRY_AFTER_FAILURE = 1.0  # seconds until marks of a failed batch are tried again
+_BATCHES_BEFORE_REMOVAL = 32  # that go first while a segment could be removed
 _ROOM_EVERY = 1.0  # seconds between looks at the free space
 _REMOVE = object()  # work: remove the oldest segment
 _END = object()  # work: none any more
@@ -48,6 +49,7 @@ class Writer:
         self._busy = False
         self._scheduled = False
         self._copies_left = False
+        self._batches = 0  # since the last removal
         self._settled = settled
         self._refused = refused
         self._stopped = stopped
@@ -79,6 +81,11 @@ class Writer:
         self._scheduled = False
         if self._busy:
             return
+        if self._removal_is_due():
+            self._batches = 0
+            self._busy = True
+            self._work.put(_REMOVE)
+            return
         try:
             copies = self._copies()
         except (OSError, QuailError) as error:
@@ -86,16 +93,21 @@ class Writer:
             return
         # After a failure an empty batch, too, tells whether the disk can be written again.
         if not (self._pending or copies or self.failing):
-            if self._compaction.removable():
-                self._busy = True
-                self._work.put(_REMOVE)
             return
+        self._batches += 1
         # Copies come first: they reflect what is settled, and every mark that waits must lie behind them.
         entries = copies + self._pending
         plan = self._journal.lay_out(entries)
         self._pending = entries
         self._busy = True
         self._work.put(plan)
+
+    def _removal_is_due(self) -> bool:
+        """A segment that nobody needs goes when there is time, or when room is more urgent than mail."""
+        if self._batches < 0:
+            return False  # the last removal has failed: not before some mail has gone
+        urgent = self.failing or self.short_of_room or self._batches >= _BATCHES_BEFORE_REMOVAL
+        return (urgent or not (self._pending or self._copies_left)) and self._compaction.removable()
 
     def _copies(self) -> list[Entry]:
         if self.failing or not (self._copies_left or self._compaction.wanted(short_of_room=self.short_of_room)):
@@ -122,12 +134,17 @@ class Writer:
         self._go_on()
 
     def _go_on(self) -> None:
-        if self._pending or self._copies_left or self._compaction.removable():
+        if self._pending or self._copies_left or self._removal_is_due():
             self._schedule()
 
-    def _removed(self) -> None:
+    def _removed(self, gone: bool) -> None:
         self._busy = False
-        self._go_on()
+        if not gone:
+            self._batches = -_BATCHES_BEFORE_REMOVAL
+        if self.failing:
+            self._begin()  # its timer has been used up
+        else:
+            self._go_on()
 
     def _failed(self, plan: JournalPlan) -> None:
         refused = [entry for entry in plan.entries if entry.kind == records.ACCEPTED and entry.source is not COPY]
@@ -169,8 +186,8 @@ class Writer:
                     written = self._journal.write(work)
                     self._loop.call_soon_threadsafe(self._done, work, written)
                 else:
-                    self._compaction.remove_oldest()
-                    self._loop.call_soon_threadsafe(self._removed)
+                    gone = self._compaction.remove_oldest()
+                    self._loop.call_soon_threadsafe(self._removed, gone)
             except StoreStoppedError as error:
                 self._loop.call_soon_threadsafe(self._stopped, str(error))
                 return
