@@ -3,7 +3,6 @@
 import json
 import os
 import re
-import shutil
 import signal
 import socket
 import subprocess
@@ -302,7 +301,6 @@ def test_run_with_a_busy_port(run):
         assert f"(pid {os.getpid()})" in refused.log.lines[-1]
 
 
-@pytest.mark.skipif(shutil.which("make") is None, reason="needs make")
 def test_make_run_passes_the_port_on():
     root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
     shown = subprocess.run(

@@ -5,6 +5,7 @@ import os
 
 import click
 
+from quail.cli import table
 from quail.cli.home import become_owner, home_option, must_be_home
 from quail.control import checks
 from quail.control.reader import Control, parse_line, parse_list, parse_listen, parse_pairs
@@ -217,13 +218,7 @@ def _describe(entry: Entry, seen: View) -> dict[str, object]:
 
 
 def _print_table(found: list[tuple[Entry, View]]) -> None:
-    from rich.console import Console  # noqa: PLC0415  slow to load, and only tables need it
-    from rich.table import Table  # noqa: PLC0415
-    from rich.text import Text  # noqa: PLC0415
-
-    table = Table(box=None, pad_edge=False)
-    for title in ("Name", "Value", "From", "Meaning"):
-        table.add_column(title, overflow="fold")
+    rows = []
     for entry, seen in found:
         shown = "\n".join(_text(value) for value in seen.values[:5])
         if len(seen.values) > 5:
@@ -233,5 +228,5 @@ def _print_table(found: list[tuple[Entry, View]]) -> None:
         elif entry.unit and shown:
             shown += f" {entry.unit}"
         source = "" if seen.source == NONE else seen.source
-        table.add_row(*(Text(cell) for cell in (entry.name, shown, source, entry.doc)))
-    Console(width=None if os.isatty(1) else 200).print(table)
+        rows.append((entry.name, shown, source, entry.doc))
+    table.show(("Name", "Value", "From", "Meaning"), rows)

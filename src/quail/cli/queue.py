@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from quail.cli import table
 from quail.cli.home import home_option, must_be_home
 from quail.errors import PermanentError, UsageError
 from quail.queue.operator_client import OperatorClient
@@ -41,32 +42,26 @@ def list_(as_json: bool, limit: int | None, home: str) -> None:
 
 
 def _print_table(messages: Iterable[dict[str, Any]], total: int) -> None:
-    from rich.console import Console  # noqa: PLC0415  only a table for people needs rich
-    from rich.table import Table  # noqa: PLC0415  as above
-    from rich.text import Text  # noqa: PLC0415  as above
-
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for name, justify in (("msg", "right"), ("age", "right"), ("bytes", "right"), ("from", "left"), ("to", "left")):
-        table.add_column(name, justify="right" if justify == "right" else "left", overflow="fold")
-    table.add_column("state", overflow="fold")
-    count = 0
+    rows = []
     for message in messages:
-        count += 1
         if "trouble" in message:
-            table.add_row(str(message["number"]), "", "", "", "", Text(_plain(message["trouble"])))
+            rows.append((str(message["number"]), "", "", "", "", _plain(message["trouble"])))
             continue
         left = [r["address"] for r in message["recipients"] if not r["done"]]
         to = left[0] + (f" and {len(left) - 1} more" if len(left) > 1 else "") if left else "(all done)"
-        table.add_row(
-            str(message["number"]),
-            _span(time.time() - message["time"]),
-            str(message["bytes"]),
-            Text(_plain(message["sender"]) or "<>"),
-            Text(_plain(to)),
-            state_of(message),
+        rows.append(
+            (
+                str(message["number"]),
+                _span(time.time() - message["time"]),
+                str(message["bytes"]),
+                _plain(message["sender"]) or "<>",
+                _plain(to),
+                state_of(message),
+            )
         )
-    if count:
-        Console(soft_wrap=False).print(table)
+    count = len(rows)
+    if rows:
+        table.show(("msg", "age", "bytes", "from", "to", "state"), rows, numbers=("msg", "age", "bytes"))
     total = max(total, count)
     shown = f", the oldest {count} of them above; more with --limit" if count < total else ""
     click.echo(f"{total} message{'' if total == 1 else 's'} in the queue{shown}")

@@ -2,16 +2,14 @@
 
 import json
 import os
-import sys
 
 import click
 
+from quail.cli import table
 from quail.cli.home import become_owner, home_option, must_be_home
 from quail.control.reader import Control
 from quail.errors import PermanentError
 from quail.users import build, mailboxes
-
-_UNFOLDED = 8192  # columns: a script that reads the table wants one line each
 
 
 @click.group("user")
@@ -88,15 +86,7 @@ def _describe(row: mailboxes.Row) -> dict[str, object]:
 
 
 def _print_table(found: list[dict[str, object]]) -> None:
-    from rich.console import Console  # noqa: PLC0415  slow to load, and only tables need it
-    from rich.table import Table  # noqa: PLC0415
-    from rich.text import Text  # noqa: PLC0415
-
-    table = Table(box=None, pad_edge=False)
-    table.add_column("Name", overflow="fold")
-    table.add_column("New", justify="right")
-    table.add_column("Read", justify="right")
-    table.add_column("Where it goes", overflow="fold")
+    rows = []
     for about in found:
         targets = about.get("forwards_to")
         where = (
@@ -105,8 +95,8 @@ def _print_table(found: list[dict[str, object]]) -> None:
             else about.get("maildir", about.get("file"))
         )
         cells = (about["name"], about.get("new", ""), about.get("read", ""), where)
-        table.add_row(*(Text(str(cell).encode(errors="backslashreplace").decode()) for cell in cells))
-    Console(width=None if sys.stdout.isatty() else _UNFOLDED).print(table)
+        rows.append([str(cell) for cell in cells])
+    table.show(("Name", "New", "Read", "Where it goes"), rows, numbers=("New", "Read"))
 
 
 def _must_be_single(home: str) -> None:

@@ -51,8 +51,8 @@ def compile_rules(text: bytes, path: str, *, lenient: bool = False) -> bytes:
     protects nobody.
     """
     maker = Maker()
-    for number, line in enumerate(text.split(b"\n"), 1):
-        line = line.rstrip(b" \t")  # noqa: PLW2901
+    for number, whole in enumerate(text.split(b"\n"), 1):
+        line = whole.rstrip(b" \t")
         if not line or line.startswith(b"#") or (lenient and b":" not in line):
             continue
         try:
