@@ -20,16 +20,37 @@ from tests.root.apt import RELEASE, AptError, PrivateApt, download_environment
 from tests.root.box import Box, BoxError
 
 RECIPE = 1  # raise it when a change below makes a different root of the same packages
-PACKAGES = ("mutt", "postfix", "procps", "python3", "strace", "swaks", "tinycdb", "ucspi-tcp")
+PACKAGES = (
+    "alpine",
+    "bsd-mailx",
+    "cron",
+    "maildrop",
+    "mutt",
+    "postfix",
+    "procmail",
+    "procps",
+    "python3",
+    "s-nail",
+    "strace",
+    "swaks",
+    "tinycdb",
+    "ucspi-tcp",
+)
 USER, UID = "tester", 1000
 NEEDED = (
     "etc/postfix/postfix-files",
+    "usr/bin/alpine",
+    "usr/bin/bsd-mailx",
     "usr/bin/cdb",
+    "usr/bin/maildrop",
     "usr/bin/mutt",
+    "usr/bin/procmail",
     "usr/bin/python3.11",
+    "usr/bin/s-nail",
     "usr/bin/strace",
     "usr/bin/swaks",
     "usr/bin/tcpserver",
+    "usr/sbin/cron",
     "usr/sbin/policy-rc.d",
     "usr/sbin/postfix",
     "usr/sbin/smtp-source",
