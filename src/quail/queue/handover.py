@@ -121,14 +121,14 @@ class Client:
         connection = self._connected()
         try:
             try:
-                connection.sendall(envelope)
+                connection.sendall(envelope, socket.MSG_NOSIGNAL)
             except (BrokenPipeError, ConnectionResetError) as error:
                 raise _StaleConnectionError(*error.args) from error
             for chunk in chunks:
                 for start in range(0, len(chunk), CHUNK):
                     piece = chunk[start : start + CHUNK]
-                    connection.sendall(len(piece).to_bytes(4, "big") + piece)
-            connection.sendall(END)
+                    connection.sendall(len(piece).to_bytes(4, "big") + piece, socket.MSG_NOSIGNAL)
+            connection.sendall(END, socket.MSG_NOSIGNAL)
             return self._reply(connection)
         except BaseException:
             self.close()

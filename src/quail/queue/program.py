@@ -1,0 +1,188 @@
+"""A program that takes mail in the queue's stead: $QMAILQUEUE, which a site sets to have its mail looked at first.
+
+It is run in the home, by its path alone, without arguments: it reads the message from descriptor 0 and the envelope from
+descriptor 1, as qmail-queue does, may write some words on descriptor 6, and says with its exit code what has become of the
+message (quail.queue.exits, facts 3.2). An envelope that ends without its last NUL means that the message is abandoned.
+"""
+
+import _signal as signal  # type: ignore[import-not-found]  # the public module costs 5 ms for its enums
+import os
+import select
+from collections.abc import Iterable
+from fcntl import F_DUPFD_CLOEXEC, fcntl
+
+from quail.queue import exits
+from quail.queue.handover import Reply
+
+_PLACES = (0, 1, 6)  # where the program has the message, the envelope, and its words for us
+_READ_SIZE = 4096
+
+
+class QueueProgram:
+    """Has the same send() as the queue's own Client. For the main thread alone: it sets signals."""
+
+    def __init__(self, command: bytes, home: str) -> None:
+        """`command` is a path, seen from the home if it is relative."""
+        self._command = command
+        self._home = home
+
+    def send(
+        self,
+        sender: bytes,
+        recipients: Iterable[bytes],
+        chunks: Iterable[bytes],
+        _attributes: Iterable[tuple[bytes, bytes]] = (),
+    ) -> Reply:
+        """Give it one message; K and the number of its process, or why not. No trouble of the program is raised.
+
+        The rest of the chunks is not asked for once the program does not read on. An exception out of `chunks` abandons
+        the message and passes on.
+        """
+        records = [b"F" + sender, *(b"T" + recipient for recipient in recipients)]
+        if any(b"\0" in record for record in records):
+            return exits.UNFIT
+        sigpipe = signal.signal(signal.SIGPIPE, signal.SIG_IGN)
+        sigchld = signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # ignored, the program would leave no exit code
+        try:
+            try:
+                child = _Child(self._command, self._home)
+            except OSError:
+                return exits.CANNOT_RUN
+            return child.take(chunks, b"\0".join(records) + b"\0\0")
+        finally:
+            for number, handler in ((signal.SIGPIPE, sigpipe), (signal.SIGCHLD, sigchld)):
+                if handler is not None:
+                    signal.signal(number, handler)
+
+
+class _Child:
+    """The program's process, and our ends of its pipes."""
+
+    def __init__(self, command: bytes, home: str) -> None:
+        """OSError if there can be no process."""
+        pipes: list[int] = []
+        try:
+            for _ in _PLACES:
+                pipes += os.pipe()
+            self._pid = os.fork()
+        except OSError:
+            for fd in pipes:
+                os.close(fd)
+            raise
+        if self._pid == 0:
+            _become(command, home, (pipes[0], pipes[2], pipes[5]))
+        _, self._message, _, self._envelope, self._words_fd, _ = pipes
+        for fd in (pipes[0], pipes[2], pipes[5]):
+            os.close(fd)
+        for fd in (self._message, self._envelope, self._words_fd):
+            os.set_blocking(fd, False)
+        self._words = b""
+        self._silent = False  # it has closed its descriptor 6, or never looked at it
+        self._poll = select.poll()
+        self._poll.register(self._words_fd, select.POLLIN)
+        try:
+            self._ended = os.pidfd_open(self._pid)
+        except OSError:
+            self._ended = -1
+            self._finish()
+            raise
+        self._poll.register(self._ended, select.POLLIN)
+
+    def take(self, chunks: Iterable[bytes], envelope: bytes) -> Reply:
+        """Write it all and wait for the program's end."""
+        try:
+            whole = all(self._write(self._message, chunk) for chunk in chunks)
+            if whole:
+                os.close(self._message)
+                self._message = -1
+                whole = self._write(self._envelope, envelope)
+        except BaseException:
+            self._finish()
+            raise
+        status = self._finish()
+        if status is None:
+            return exits.LOST
+        if os.WIFSIGNALED(status):
+            return exits.CRASHED
+        code = os.WEXITSTATUS(status)
+        if code == exits.QUEUED:
+            return Reply(b"K", b"%d" % self._pid) if whole else exits.reply(exits.READ_ERROR)
+        return exits.reply(code, self._words)
+
+    def _write(self, fd: int, data: bytes) -> bool:
+        """Whether the program has taken it all."""
+        view = memoryview(data)
+        while view:
+            try:
+                view = view[os.write(fd, view) :]
+            except BlockingIOError:
+                if not self._writable(fd):
+                    return False
+            except OSError:
+                return False  # it has closed its end
+        return True
+
+    def _writable(self, fd: int) -> bool:
+        """Wait until fd takes more, and meanwhile for what the program says; False once it has ended."""
+        self._poll.register(fd, select.POLLOUT)
+        try:
+            while True:
+                events = dict(self._poll.poll())
+                if self._words_fd in events:
+                    self._listen()
+                if fd in events:
+                    return True
+                if self._ended in events:
+                    return False  # whoever it has left behind with its descriptors may never read on
+        finally:
+            self._poll.unregister(fd)
+
+    def _listen(self) -> None:
+        if self._silent:
+            return
+        try:
+            data = os.read(self._words_fd, _READ_SIZE)
+        except BlockingIOError:
+            return
+        self._words = (self._words + data)[: exits.MAX_WORDS]
+        if not data:
+            self._silent = True
+            self._poll.unregister(self._words_fd)
+
+    def _finish(self) -> int | None:
+        """Let it come to its end, and close everything; its wait status, or None if that is lost."""
+        for fd in (self._envelope, self._message):
+            if fd >= 0:
+                os.close(fd)
+        ended = self._ended < 0
+        while not ended:
+            events = dict(self._poll.poll())
+            ended = self._ended in events
+            if ended or self._words_fd in events:
+                self._listen()
+        if self._ended >= 0:
+            os.close(self._ended)
+        try:
+            _, status = os.waitpid(self._pid, 0)
+        except ChildProcessError:
+            status = None
+        os.close(self._words_fd)
+        return status
+
+
+def _become(command: bytes, home: str, ends: tuple[int, int, int]) -> None:
+    """In the new process: be the program, or end with the code that says why not."""
+    try:
+        moved = [fcntl(end, F_DUPFD_CLOEXEC, _PLACES[-1] + 1) for end in ends]
+        for fd, place in zip(moved, _PLACES, strict=True):
+            os.dup2(fd, place)
+        for number in (signal.SIGPIPE, signal.SIGXFSZ):  # which the interpreter ignores
+            signal.signal(number, signal.SIG_DFL)
+        try:
+            os.chdir(home)
+        except OSError:
+            os._exit(exits.NO_HOME)
+        environment = os.environb | {b"QMAILHOME": os.fsencode(home)}
+        os.execve(command, [command], environment)  # noqa: S606  what the operator, or the user for himself, has set
+    finally:
+        os._exit(exits.CANNOT_EXECUTE)

@@ -1,0 +1,93 @@
+"""Giving a message to the queue, from any process that has one: to $QMAILQUEUE, else to the queue service, else to the drop.
+
+Imported by programs that run once per message: keep it lean.
+"""
+
+import os
+from collections.abc import Iterable
+
+from quail.errors import PeerError
+from quail.queue import exits
+from quail.queue.drop_writer import leave
+from quail.queue.handover import MAX_ADDRESS, MAX_ENVELOPE, Client, Reply
+from quail.storage.spool import Spool
+
+_DROP_UMASK = 0o027  # the queue service reads what is in the drop by its group
+_MAX_SOCKET_PATH = 107  # bytes; unix(7)
+
+
+def submit(sender: bytes, recipients: list[bytes], chunks: Iterable[bytes], *, home: str) -> Reply:
+    """Queue one message; `home` is the installation's, an absolute path.
+
+    K and a number when it is durable: the queue's own, the process's of $QMAILQUEUE, or ours if the message waits in the
+    drop. Else Z or D and a text. No trouble of the queue is raised; an exception out of `chunks` abandons the message and
+    passes on. `chunks` is iterated once, and never held in memory as a whole unless it is small.
+    """
+    command = os.environb.get(b"QMAILQUEUE")
+    if command is not None:
+        from quail.queue.program import QueueProgram  # noqa: PLC0415  few need it
+
+        return QueueProgram(command, home).send(sender, recipients, chunks)
+    spool = Spool(chunks)
+    try:
+        return enqueue(sender, recipients, spool, home=home)
+    finally:
+        spool.close()
+
+
+def enqueue(sender: bytes, recipients: list[bytes], spool: Spool, *, home: str) -> Reply:
+    """The same for a message that is in a spool, without regard to $QMAILQUEUE. The spool stays open."""
+    refusal = _refusal(sender, recipients)
+    if refusal is not None:
+        return refusal
+    try:
+        return _hand_over(sender, recipients, spool, home)
+    except (OSError, PeerError) as error:
+        # The queue is down, or went down before it answered. Twice is better than never.
+        if error is spool.failed:
+            raise
+    return _drop(sender, recipients, spool, home)
+
+
+def _refusal(sender: bytes, recipients: list[bytes]) -> Reply | None:
+    """What the queue would not take must not wait for it in the drop."""
+    size = 3
+    for address in (sender, *recipients):
+        if len(address) > MAX_ADDRESS:
+            return exits.reply(exits.ADDRESS_TOO_LONG)
+        if b"\0" in address:
+            return exits.UNFIT
+        size += len(address) + 2
+    return exits.reply(exits.REFUSED) if size > MAX_ENVELOPE else None
+
+
+def _hand_over(sender: bytes, recipients: list[bytes], spool: Spool, home: str) -> Reply:
+    path = f"{home}/run/queue.sock"
+    folder = -1
+    if len(os.fsencode(path)) > _MAX_SOCKET_PATH:
+        folder = os.open(f"{home}/run", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        path = f"/proc/self/fd/{folder}/queue.sock"
+    client = Client(path)
+    try:
+        return client.send(sender, recipients, spool.chunks())
+    finally:
+        client.close()
+        if folder >= 0:
+            os.close(folder)
+
+
+def _drop(sender: bytes, recipients: list[bytes], spool: Spool, home: str) -> Reply:
+    umask = os.umask(_DROP_UMASK)
+    try:
+        leave(sender, recipients, spool.chunks(last=True), directory=f"{home}/queue/drop")
+    except (FileNotFoundError, NotADirectoryError, PermissionError) as error:
+        if error is spool.failed:
+            raise
+        return exits.reply(exits.NO_QUEUE if os.path.isdir(home) else exits.NO_HOME)
+    except OSError as error:
+        if error is spool.failed:
+            raise
+        return exits.reply(exits.WRITE_ERROR)
+    finally:
+        os.umask(umask)
+    return Reply(b"K", b"%d" % os.getpid())
