@@ -22,6 +22,7 @@ METHODS = {"line": LINE, "required": LINE, "integer": INTEGER, "lines": LIST, "p
 READERS = {
     "services/users": "users",
     "services/lspawn": "lspawn",
+    "delivery/settings": "lspawn",
     "services/queue": "queue",
     "services/smtpd": "smtpd",
     "policy/smtp": "smtpd",

@@ -41,6 +41,8 @@ def main() -> None:
                 sockets={f"{name}.sock": sockets[name]},
                 life_fd=life_read,
                 worker=0,
+                nofile=(1024, 4096),
+                uids={},
                 log=lambda text: os.write(log, f"{name}: {text}\n".encode()),
             )
             status = 1

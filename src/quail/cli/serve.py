@@ -12,6 +12,7 @@ import click
 
 from quail.cli.home import home_option, must_be_home
 from quail.control import checks
+from quail.control.places import SYSTEM
 from quail.control.reader import Control
 from quail.control.table import SERVED
 from quail.errors import PermanentError, QuailError, TemporaryError
@@ -24,9 +25,11 @@ from quail.storage.calls import prepare_syncfs
 from quail.storage.durable import replace_file
 from quail.supervise.log import LineLog
 from quail.supervise.tree import Member, Tree
+from quail.users.accounts import Accounts
 
-# Clients of these sockets are this home's own services and users; the queue and its control also look at who calls.
-UNIX_SOCKETS = {"queue.sock": 0o600, "users.sock": 0o600, "lspawn.sock": 0o600, "control.sock": 0o600}
+# Who may connect in a system home, beside root: everybody may send mail; else the one service that is the client, or
+# operators. In a single home all are the starter's alone.
+UNIX_SOCKETS = {"queue.sock": None, "users.sock": "qmaild", "lspawn.sock": "qmailq", "control.sock": "qmailq"}
 _SMTPD_GRACE = 10.0  # seconds
 _QUEUE_GRACE = 35.0
 _LAST_GRACE = 35.0
@@ -66,35 +69,69 @@ def serve_home(
     os.chdir(home)
     home = os.getcwd()
     os.umask(0o022)
-    _raise_limit()
+    nofile = _raise_limit()
     log = LineLog(stamp=stamp)
     _check(home, log)
     control = Control()
-    mode = control.line("mode")
-    if mode != b"single":
-        raise PermanentError(
-            f"{home}/control/mode says {(mode or b'').decode()}: this version serves single homes only"
-        )
-    if os.geteuid() == 0:
+    mode = os.fsdecode(control.line("mode") or b"")
+    accounts = _accounts(home) if mode == SYSTEM else None
+    if accounts is None and os.geteuid() == 0:
         log(
             "warning: serving a single home as root: use an ordinary account; program lines in dot-qmail files are refused"
         )
     workers = control.integer("smtpdworkers")
-    sockets, ports = _bind(control, smtp_port, workers)
+    sockets, ports = _bind(control, smtp_port, workers, accounts)
+
+    def identity(name: str) -> tuple[int, int] | None:
+        return None if accounts is None else (accounts[name].uid, accounts[name].gid)
+
     members = [
-        Member("queue", queue.run, ("queue.sock", "control.sock"), stage=1, grace=_QUEUE_GRACE, prefix=""),
-        Member("users", users.run, ("users.sock",), stage=2, grace=_LAST_GRACE, prefix="users: "),
+        Member(
+            "queue",
+            queue.run,
+            ("queue.sock", "control.sock"),
+            stage=1,
+            grace=_QUEUE_GRACE,
+            prefix="",
+            identity=identity("qmailq"),
+        ),
+        Member(
+            "users",
+            users.run,
+            ("users.sock",),
+            stage=2,
+            grace=_LAST_GRACE,
+            prefix="users: ",
+            identity=identity("qmailp"),
+        ),
         Member("lspawn", lspawn.run, ("lspawn.sock",), stage=2, grace=_LAST_GRACE, prefix="lspawn: "),
     ]
     for worker in range(workers):
         own = tuple(name for name in sockets if name.startswith("smtp.") and name.endswith(f".{worker}"))
         if own:
             members.append(
-                Member("smtpd", smtpd.run, own, stage=0, grace=_SMTPD_GRACE, prefix="smtpd: ", worker=worker)
+                Member(
+                    "smtpd",
+                    smtpd.run,
+                    own,
+                    stage=0,
+                    grace=_SMTPD_GRACE,
+                    prefix="smtpd: ",
+                    worker=worker,
+                    identity=identity("qmaild"),
+                )
             )
     prepare_syncfs()  # for the delivery workers
     tree = Tree(
-        members, sockets, home=home, mode="single", log=log, counters=census.make(workers), signals_for=_SIGNALS_FOR
+        members,
+        sockets,
+        home=home,
+        mode=mode,
+        log=log,
+        nofile=nofile,
+        uids=accounts.uids() if accounts is not None else None,
+        counters=census.make(workers),
+        signals_for=_SIGNALS_FOR,
     )
     _write("run/ports.json", json.dumps(ports, indent=2, sort_keys=True) + "\n")
 
@@ -114,12 +151,20 @@ def serve_home(
     log("stopped")
 
 
-def _raise_limit() -> None:
-    """Each client takes a descriptor or two, and the usual soft limit is 1024."""
+def _accounts(home: str) -> Accounts:
+    """Those of a system home, after a look at whether they can run it at all."""
+    if os.geteuid() != 0:
+        raise PermanentError(f"{home} is a system home: only root can serve it")
+    return Accounts.load()
+
+
+def _raise_limit() -> tuple[int, int]:
+    """Each client takes a descriptor or two, and the usual soft limit is 1024. Returns the old one: programs get that."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = _MOST_DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, _MOST_DESCRIPTORS)
     if soft != resource.RLIM_INFINITY and soft < wanted:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+    return soft, hard
 
 
 def _check(home: str, log: LineLog) -> None:
@@ -131,7 +176,9 @@ def _check(home: str, log: LineLog) -> None:
         raise PermanentError(f"not started: correct the files below {home}/control named above")
 
 
-def _bind(control: Control, smtp_port: int | None, workers: int) -> tuple[dict[str, socket.socket], dict[str, str]]:
+def _bind(
+    control: Control, smtp_port: int | None, workers: int, accounts: Accounts | None
+) -> tuple[dict[str, socket.socket], dict[str, str]]:
     """Sockets by name, and what TCP ports they have. Nothing stays bound when one can't be."""
     sockets: dict[str, socket.socket] = {}
     ports: dict[str, str] = {}
@@ -148,8 +195,13 @@ def _bind(control: Control, smtp_port: int | None, workers: int) -> tuple[dict[s
             bound = listeners[0].getsockname()[1]
             where = f"[{address}]:{bound}" if ":" in address else f"{address}:{bound}"
             ports[service] = f"{ports[service]} {where}" if service in ports else where
-        for name, mode in UNIX_SOCKETS.items():
-            sockets[name] = bind_unix(f"run/{name}", mode)
+        for name, owner in UNIX_SOCKETS.items():
+            if accounts is None:
+                sockets[name] = bind_unix(f"run/{name}", 0o600)
+            elif owner is None:
+                sockets[name] = bind_unix(f"run/{name}", 0o666)
+            else:
+                sockets[name] = bind_unix(f"run/{name}", 0o600, accounts[owner].uid)
     except (QuailError, OSError):
         for listener in sockets.values():
             listener.close()

@@ -8,6 +8,7 @@ import os
 from collections.abc import Callable, Iterator
 
 from quail.cdb.reader import Reader
+from quail.control.places import rules_folder
 from quail.control.reader import Control, clamp, parse_integer, parse_list, read_file
 from quail.control.table import CDB, INTEGER, LINE, LIST, LISTEN, PAIRS, TABLE, Entry, absent, bounds
 from quail.errors import ConfigError, PeerError, QuailError
@@ -206,16 +207,18 @@ def _shown(name: bytes) -> str:
 
 def _stale(home: str) -> Iterator[Problem]:
     """Compiled files that their source has overtaken."""
-    folder = "etc/tcprules.d"
+    folder = rules_folder(os.fsdecode(Control(f"{home}/control").line("mode") or b""))
     try:
         rules = [
-            name for name in os.listdir(f"{home}/{folder}") if f".{name}".count(".") == 1 and not name.endswith("~")
+            name
+            for name in os.listdir(os.path.join(home, folder))
+            if f".{name}".count(".") == 1 and not name.endswith("~")
         ]
     except OSError:
         rules = []
     made = [(f"{folder}/{name}", f"{folder}/{name}.cdb", _tcprules(home, f"{folder}/{name}")) for name in rules]
     for source, compiled, command in (*COMPILED, *made):
-        written, built = _changed(f"{home}/{source}"), _changed(f"{home}/{compiled}")
+        written, built = _changed(os.path.join(home, source)), _changed(os.path.join(home, compiled))
         if written is None:
             continue
         if built is None:
@@ -225,7 +228,7 @@ def _stale(home: str) -> Iterator[Problem]:
 
 
 def _tcprules(home: str, source: str) -> str:
-    path = f"{home}/{source}"
+    path = os.path.join(home, source)
     return f"tcprules {path}.cdb {path}.tmp < {path}"
 
 

@@ -161,6 +161,8 @@ _OWN = (
           doc="space of the queue's file system that new mail leaves free"),
     Entry("mode", LINE, b"system", "serve qmail-pw2u", blank=False, choices=(b"single", b"system"), effect=RESTART,
           example="single", own=True, doc="single: all services run as the user that starts them; system: as qmail's accounts"),
+    Entry("programtimeout", INTEGER, 3600, "lspawn", unit="seconds", own=True,
+          doc="how long a program named in a .qmail file may run before it is ended and its delivery put off; 0 for ever"),
     Entry("rcptcheck", INTEGER, 1, "smtpd users", high=1, own=True,
           doc="1 refuses unknown local users while the client waits; 0 accepts them and bounces later"),
     Entry("smtpdworkers", INTEGER, 2, "serve", low=1, high=64, effect=RESTART, own=True,

@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Callable
 
 from quail.delivery import worker
+from quail.delivery.settings import Settings
 from quail.errors import PeerError
 from quail.message import logtext
 from quail.net.lspawn_protocol import (
@@ -80,16 +81,14 @@ class Pool:
         self,
         loop: Loop,
         *,
-        default_delivery: bytes,
-        queue_path: str,
+        settings: Settings,
         on_report: Callable[[Task, bytes, bytes], None],
         log: Callable[[str], None],
         clock: Callable[[], float],
     ) -> None:
-        """Forks nothing yet. Workers keep the working directory and hand forwarded mail over at `queue_path`."""
+        """Forks nothing yet. `settings` say whose pool it is."""
         self._loop = loop
-        self._default_delivery = default_delivery
-        self._queue_path = queue_path
+        self._settings = settings
         self._on_report = on_report
         self._log = log
         self._clock = clock
@@ -99,9 +98,9 @@ class Pool:
         self.children: set[int] = set()  # every process forked here; who reaps one takes it out
 
     @property
-    def busy(self) -> bool:
-        """Whether there are tasks without a report."""
-        return bool(self._waiting) or any(one.tasks for one in self._workers + self._retired)
+    def empty(self) -> bool:
+        """Whether there is nothing in it any more: no task and no process, idle or ending."""
+        return not (self._waiting or self._workers or self._retired or self.children)
 
     def give(self, task: Task) -> None:
         """Pass the task to a worker, now or when one has room."""
@@ -134,7 +133,7 @@ class Pool:
             theirs.close()
             return None
         if pid == 0:
-            worker.run(theirs, self._default_delivery, self._queue_path)
+            worker.run(theirs, self._settings)
         theirs.close()
         born = _Worker(pid, self._clock())
         born.stream = FrameStream(
@@ -185,15 +184,17 @@ class Pool:
                 break
             chosen.give(self._waiting.popleft())
 
-    def tick(self) -> None:
-        """Let idle workers go; call it at least each second. Work that no worker can be forked for is put off."""
+    def tick(self, *, hurry: bool = False) -> None:
+        """Let workers go that have been idle for long, or in a hurry all idle ones; call it at least each second. Work that no
+        worker can be forked for is put off.
+        """
         self._feed()
         if not self._workers:
             while self._waiting:
                 task = self._waiting.popleft()
                 task.close()
                 self._on_report(task, DEFERRED, CANNOT_FORK)
-        limit = self._clock() - IDLE
+        limit = self._clock() - (0 if hurry else IDLE)
         for one in [one for one in self._workers if not one.tasks and one.idle_since <= limit]:
             self._workers.remove(one)
             one.stream.close()
@@ -206,9 +207,9 @@ class Pool:
                 task.close()
         self._waiting = deque(kept)
 
-    def renew(self, default_delivery: bytes) -> None:
-        """Use another default delivery from now on: present workers finish what they have and end."""
-        self._default_delivery = default_delivery
+    def renew(self, settings: Settings) -> None:
+        """Use other settings from now on: present workers finish what they have and end."""
+        self._settings = settings
         for one in self._workers:
             if one.tasks:
                 self._retired.append(one)

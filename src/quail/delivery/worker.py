@@ -1,19 +1,18 @@
 """A delivery worker: a process, forked by lspawn and never exec'd, that delivers for one user until lspawn hangs up.
 
 It takes all tasks that wait (up to a batch), delivers them together, and sends their reports. run() is the whole life of the
-process and does not return. It inherits nothing but its socket: descriptors are closed, 0 to 2 are /dev/null. Signals that
-reach the whole process group (Ctrl-C, a stop by the service manager) are ignored: lspawn decides when it ends.
+process and does not return. It inherits nothing but its socket (shed.py): 0 to 2 are /dev/null.
 """
 
-import fcntl
 import os
-import signal
 import socket
 import traceback
 from typing import NoReturn
 
 from quail.delivery.batch import Batches, Delivery
 from quail.delivery.message import Message
+from quail.delivery.settings import Settings
+from quail.delivery.shed import shed
 from quail.net import descriptors
 from quail.net.frames import Splitter
 from quail.net.lspawn_protocol import DESCRIPTOR, LOG, MAX_TASK, decode_task, encode_report
@@ -25,41 +24,17 @@ CHUNK = 1 << 20  # bytes read at once
 QUEUE_PATIENCE = 60.0  # seconds for each step of handing a forwarded message over
 MAX_LOG = 2000  # bytes of one log line
 
-_SOCKET = 3  # the one descriptor that a worker begins with, beside 0 to 2
-_IGNORED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGPIPE)
 
-
-def run(sock: socket.socket, default_delivery: bytes, queue_path: str) -> NoReturn:
+def run(sock: socket.socket, settings: Settings) -> NoReturn:
     """Serve the socket until its end, in a process just forked."""
     status = 111
     try:
-        connection = _shed(sock)
-        _serve(connection, default_delivery, queue_path)
+        _serve(shed(sock, settings), settings)
         status = 0
     except Exception:
         traceback.print_exc()  # of use only until 0 to 2 are the null device: after that batches report their own
     finally:
         os._exit(status)
-
-
-def _shed(sock: socket.socket) -> socket.socket:
-    """Keep nothing of lspawn but the socket. Python's own objects of the closed descriptors must stay alive: collecting
-    one would close whatever has its number by then; the caller never returns, so they do.
-    """
-    signal.set_wakeup_fd(-1)
-    for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
-        if callable(signal.getsignal(number)) or number in _IGNORED:
-            signal.signal(number, signal.SIG_IGN if number in _IGNORED else signal.SIG_DFL)
-    signal.pthread_sigmask(signal.SIG_SETMASK, ())
-    os.umask(0o077)
-    # The socket may have any number, the null device too: move the socket out of the way, then both into place.
-    parked = fcntl.fcntl(sock.fileno(), fcntl.F_DUPFD_CLOEXEC, _SOCKET + 1)
-    null = os.open(os.devnull, os.O_RDWR)
-    for fd in (0, 1, 2):
-        os.dup2(null, fd)
-    os.dup2(parked, _SOCKET, inheritable=False)
-    os.closerange(_SOCKET + 1, os.sysconf("SC_OPEN_MAX"))
-    return socket.socket(fileno=_SOCKET)
 
 
 class _Tasks:
@@ -111,7 +86,7 @@ class _Tasks:
         )
 
 
-def _serve(sock: socket.socket, default_delivery: bytes, queue_path: str) -> None:
+def _serve(sock: socket.socket, settings: Settings) -> None:
     lines: list[bytes] = []
 
     def log(text: str) -> None:
@@ -122,7 +97,7 @@ def _serve(sock: socket.socket, default_delivery: bytes, queue_path: str) -> Non
         sock.sendall(b"".join(lines + reports))
         lines.clear()
 
-    batches = Batches(default_delivery, Client(queue_path, timeout=QUEUE_PATIENCE), log)
+    batches = Batches(settings.default_delivery, Client(settings.queue_path, timeout=QUEUE_PATIENCE), log)
     tasks = _Tasks(sock)
     while frames := tasks.take():
         deliveries = [tasks.delivery(frame) for frame in frames]

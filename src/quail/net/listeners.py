@@ -77,8 +77,10 @@ def owner_of_port(port: int) -> str:
     return "another user's program" if inodes else "another program"
 
 
-def bind_unix(path: str, mode: int) -> socket.socket:
-    """A non-blocking listener at a path below the working directory; a stale one there is replaced."""
+def bind_unix(path: str, mode: int, owner: int = -1) -> socket.socket:
+    """A non-blocking listener at a path below the working directory; a stale one there is replaced. Its file gets this mode
+    and belongs to the uid `owner`, if one is given.
+    """
     try:
         os.unlink(path)
     except FileNotFoundError:
@@ -86,6 +88,7 @@ def bind_unix(path: str, mode: int) -> socket.socket:
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK)
     try:
         listener.bind(path)
+        os.chown(path, owner, -1)
         os.chmod(path, mode)
         listener.listen(BACKLOG)
     except OSError as error:

@@ -78,6 +78,6 @@ class Active:
 
 
 def destination_of(channel: str, address: bytes) -> bytes:
-    """Which addresses share a limit and a turn: the mailbox of a local one, the host of a remote one."""
+    """Which addresses share a limit and a turn: those of one user (user, user-ext), or of one remote host."""
     local, _, host = address.rpartition(b"@")
-    return (host if channel == "remote" else local).lower()
+    return (host if channel == "remote" else local.partition(b"-")[0]).lower()

@@ -4,7 +4,8 @@ The queue connects and sends jobs; lspawn asks the users service whose they are 
 worker of that user, and sends the reports back. It is a plain poll loop without threads, event loop or name service, because
 it forks. docs/formats/local-sockets.md has the frames.
 
-In a single home every worker runs as the uid that started serve.
+In a system home lspawn is root, and a worker becomes the recipient: never root, and of the services' accounts only alias
+(docs/decisions/0010-system-home.md). In a single home every worker runs as the uid that started serve.
 """
 
 import os
@@ -13,8 +14,10 @@ import socket
 import time
 
 from quail.control.reader import Control
+from quail.delivery import shed
 from quail.delivery.pool import Pool, Task
-from quail.errors import PeerError, PermanentError, TemporaryError
+from quail.delivery.settings import Settings, program_environment
+from quail.errors import PeerError, TemporaryError
 from quail.net.lspawn_protocol import (
     DEFERRED,
     DELIVERED,
@@ -26,23 +29,25 @@ from quail.net.lspawn_protocol import (
 )
 from quail.net.pollloop import READ, FrameStream, Listener, Loop
 from quail.net.users_client import Answer, UsersClient
-from quail.net.users_protocol import KNOWN, UNKNOWN
+from quail.net.users_protocol import KNOWN, UNKNOWN, Owner, decode_owner
 from quail.supervise.context import Context
 
 MAX_JOBS = 256  # of one connection, without a report
 MAX_BYTES = 16 << 20  # of those jobs, as they came
+MOST_WORKERS = 200  # processes, beyond which idle ones are let go before their time
 STOP_WITHIN = 30.0  # seconds from TERM for what was taken
 REAP_WITHIN = 2.0  # seconds for workers to end after their last task
 
 NO_HOST = b"Sorry, address must include host name. (#5.1.3)\n"
 NO_MAILBOX = b"Sorry, no mailbox here by that name. (#5.1.1)\n"
+NOT_AS_ROOT = b"Not allowed to perform deliveries as root.\n"
+NOT_AS_SERVICE = b"Not allowed to perform deliveries as a service of the mail system: %b.\n"
 USERS_TROUBLE = b"Trouble reading users/cdb in qmail-lspawn.\n"
 
 
 def run(context: Context) -> None:
     """Serve until TERM."""
-    if context.mode != "single":
-        raise PermanentError("this version delivers in single homes only (control/mode)")
+    shed.prepare()
     Lspawn(context).serve()
 
 
@@ -65,8 +70,10 @@ class Lspawn:
     """The service; serve() is its life."""
 
     def __init__(self, context: Context) -> None:
-        """Reads control/defaultdelivery; TemporaryError if it is malformed or can't be read."""
+        """Reads control files; TemporaryError if one is malformed or can't be read."""
         self._context = context
+        self._is_system = context.mode == "system"
+        self._service_uids = context.service_uids()
         self._log = context.log
         self._clock = time.monotonic
         self._loop = Loop()
@@ -76,9 +83,15 @@ class Lspawn:
             (signal.SIGCHLD, self._reap),
         ):
             self._loop.on_signal(number, callback)
-        self._default_delivery = _default_delivery()
+        self._settings = Settings(
+            context.home,
+            nofile=context.nofile,
+            environment=program_environment(context.home, os.environb),
+            programs=self._is_system or os.getuid() != 0,
+        )
+        self._settings.renew(Control())
         self._users = UsersClient(self._loop, "run/users.sock", self._answered, self._clock)
-        self._pools: dict[int, Pool] = {}
+        self._pools: dict[tuple[int, int], Pool] = {}
         self._origins: set[_Origin] = set()
         self._asked: dict[bytes, list[Task]] = {}
         self._listener = Listener(self._loop, context.sockets["lspawn.sock"], self._accept)
@@ -92,9 +105,15 @@ class Lspawn:
             self._loop.once(self._patience())
             if self._users.waiting:
                 self._users.tick()
-            for pool in self._pools.values():
-                pool.tick()
+            self._tick_pools()
         self._end_workers()
+
+    def _tick_pools(self) -> None:
+        crowded = sum(len(pool.children) for pool in self._pools.values()) > MOST_WORKERS
+        for owner, pool in list(self._pools.items()):
+            pool.tick(hurry=crowded)
+            if pool.empty:
+                del self._pools[owner]
 
     def _patience(self) -> float | None:
         if self._stop_at is not None or self._users.waiting:
@@ -118,12 +137,12 @@ class Lspawn:
 
     def _reread(self) -> None:
         try:
-            self._default_delivery = _default_delivery()
+            self._settings.renew(Control())
         except TemporaryError as error:
             self._log(f"{error}; the old value stays in use")
             return
-        for pool in self._pools.values():
-            pool.renew(self._default_delivery)
+        for owner, pool in self._pools.items():
+            pool.renew(self._settings_for(owner))
 
     def _reap(self) -> None:
         while True:
@@ -222,26 +241,39 @@ class Lspawn:
     def _assign(self, task: Task, answer: Answer) -> None:
         if answer.letter == KNOWN:
             task.owner = answer.payload
-            self._pool().give(task)
+            owner = decode_owner(answer.payload)
+            refusal = self._refusal(owner)
+            if refusal:
+                self._report(task, DEFERRED, refusal)
+            else:
+                self._pool(owner).give(task)
         elif answer.letter == UNKNOWN:
             self._report(task, FAILED, NO_MAILBOX)
         else:
             self._report(task, DEFERRED, USERS_TROUBLE + answer.payload + b"\n")
 
-    def _pool(self) -> Pool:
-        """The workers for the owner's uid; in a single home the only uid is our own."""
-        uid = os.getuid()
-        pool = self._pools.get(uid)
+    def _refusal(self, owner: Owner) -> bytes:
+        """Why nothing is delivered as this user; empty if it may be. Whoever fills users/assign can mend it: put off."""
+        if not self._is_system:
+            return b""
+        if owner.uid == 0:
+            return NOT_AS_ROOT
+        if owner.uid in self._service_uids:
+            return NOT_AS_SERVICE % owner.user
+        return b""
+
+    def _pool(self, owner: Owner) -> Pool:
+        """The workers for the owner's uid and gid; in a single home the only uid is our own."""
+        key = (owner.uid, owner.gid) if self._is_system else (os.getuid(), os.getgid())
+        pool = self._pools.get(key)
         if pool is None:
-            pool = self._pools[uid] = Pool(
-                self._loop,
-                default_delivery=self._default_delivery,
-                queue_path="run/queue.sock",
-                on_report=self._report,
-                log=self._log,
-                clock=self._clock,
+            pool = self._pools[key] = Pool(
+                self._loop, settings=self._settings_for(key), on_report=self._report, log=self._log, clock=self._clock
             )
         return pool
+
+    def _settings_for(self, owner: tuple[int, int]) -> Settings:
+        return self._settings.with_owner(*owner) if self._is_system else self._settings
 
     def _report(self, task: Task, letter: bytes, text: bytes) -> None:
         task.close()
@@ -253,10 +285,6 @@ class Lspawn:
             origin.stream.send(encode_report(task.job.tag, letter, text))
             if self._stop_at is None and not origin.full():
                 origin.stream.pause(False)
-
-
-def _default_delivery() -> bytes:
-    return b"\n".join(Control().lines("defaultdelivery")) + b"\n"
 
 
 def _ending(status: int) -> str:

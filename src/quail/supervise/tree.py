@@ -11,7 +11,7 @@ import select
 import signal
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from types import FrameType
 
 from quail.errors import QuailError
@@ -25,9 +25,12 @@ _PASSED_ON = (signal.SIGHUP, signal.SIGALRM)
 
 
 class Member:
-    """One service process. `stage` is its turn when all stop: lower ones first, each with `grace` seconds."""
+    """One service process. `stage` is its turn when all stop: lower ones first, each with `grace` seconds.
 
-    __slots__ = ("grace", "name", "pid", "prefix", "run", "sockets", "stage", "started", "wait", "worker")
+    `identity` is the uid and gid that it runs as, without other groups; None to stay who serve is.
+    """
+
+    __slots__ = ("grace", "identity", "name", "pid", "prefix", "run", "sockets", "stage", "started", "wait", "worker")
 
     def __init__(
         self,
@@ -39,6 +42,7 @@ class Member:
         grace: float,
         prefix: str,
         worker: int = 0,
+        identity: tuple[int, int] | None = None,
     ) -> None:
         """`run` is called in the child; `sockets` name the listeners that it inherits; `prefix` begins its lines."""
         self.name = name
@@ -48,6 +52,7 @@ class Member:
         self.grace = grace
         self.prefix = prefix
         self.worker = worker
+        self.identity = identity
         self.pid = 0
         self.started = 0.0  # time.monotonic()
         self.wait = AGAIN_AFTER
@@ -64,15 +69,19 @@ class Tree:
         home: str,
         mode: str,
         log: LineLog,
+        nofile: tuple[int, int],
+        uids: Mapping[str, int] | None = None,
         counters: memoryview | None = None,
         signals_for: dict[int, tuple[str, ...]] | None = None,
     ) -> None:
-        """`signals_for` narrows a passed signal to services of these names."""
+        """`nofile`, `uids`: see Context. `signals_for` narrows a passed signal to services of these names."""
         self._members = members
         self._sockets = sockets
         self._home = home
         self._mode = mode
         self._log = log
+        self._nofile = nofile
+        self._uids = uids or {}
         self._counters = counters
         self._signals_for = signals_for or {}
         self._life_read, self._life_write = os.pipe2(os.O_CLOEXEC)
@@ -165,6 +174,8 @@ class Tree:
                 if socket_name not in member.sockets:
                     listener.close()
             name_process(member.name)
+            if member.identity is not None:
+                _become(*member.identity)
             context = Context(
                 home=self._home,
                 mode=self._mode,
@@ -172,6 +183,8 @@ class Tree:
                 life_fd=self._life_read,
                 worker=member.worker,
                 log=log,
+                nofile=self._nofile,
+                uids=self._uids,
                 counters=self._counters,
             )
             member.run(context)
@@ -249,6 +262,13 @@ class Tree:
                 for member in group:
                     if member.pid and os.waitpid(member.pid, os.WNOHANG)[0]:
                         member.pid = 0
+
+
+def _become(uid: int, gid: int) -> None:
+    """For good, and with no group but this one. The service has its code already: what it could load now is not root's."""
+    os.setgroups([gid])
+    os.setresgid(gid, gid, gid)
+    os.setresuid(uid, uid, uid)
 
 
 def name_process(name: str) -> None:

@@ -43,7 +43,9 @@ class Desk:
         self.started = []
         self.exits = []
         self.opened = open_journal("queue", calls=self.calls)
-        context = SimpleNamespace(log=SimpleNamespace(lines=self.lines.extend), sockets={}, life_fd=-1)
+        context = SimpleNamespace(
+            log=SimpleNamespace(lines=self.lines.extend), sockets={}, life_fd=-1, uids={}, service_uids=frozenset
+        )
         self.service = QueueService(context, self.opened, self.loop)
         self.service.dispatcher._start = self._start
         self.client = Client()

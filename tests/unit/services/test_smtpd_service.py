@@ -24,7 +24,12 @@ class Desk:
         self.lines = []
         self.table = census.make(2)
         context = SimpleNamespace(
-            counters=self.table, worker=0, log=SimpleNamespace(lines=self.lines.extend), sockets={}, life_fd=-1
+            counters=self.table,
+            worker=0,
+            log=SimpleNamespace(lines=self.lines.extend),
+            sockets={},
+            life_fd=-1,
+            mode="single",
         )
         self.service = Smtpd(context, self.loop)
 

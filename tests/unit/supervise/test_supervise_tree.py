@@ -160,7 +160,7 @@ def plain(tmp_path, monkeypatch):
     member = Member("a", lambda _: None, (), stage=0, grace=1.0, prefix="")
     log = LineLog()
     monkeypatch.setattr(LineLog, "lines", lambda _self, texts: lines.extend(texts))
-    tree = Tree([member], {}, home=str(tmp_path), mode="single", log=log)
+    tree = Tree([member], {}, home=str(tmp_path), mode="single", log=log, nofile=(1024, 1024))
     yield tree, member, lines
     os.close(tree._life_read)
     os.close(tree._life_write)

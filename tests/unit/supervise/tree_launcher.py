@@ -85,7 +85,15 @@ def main():
     os.makedirs("run", exist_ok=True)
     listeners = {name: socket.socket(socket.AF_UNIX) for name in {member.name for member in members}}
     log = LineLog()
-    whole = Tree(members, listeners, home=os.getcwd(), mode="single", log=log, signals_for={signal.SIGALRM: ("a",)})
+    whole = Tree(
+        members,
+        listeners,
+        home=os.getcwd(),
+        mode="single",
+        log=log,
+        nofile=(1024, 1024),
+        signals_for={signal.SIGALRM: ("a",)},
+    )
     whole.run(lambda: log("started"))
     log("stopped")
 

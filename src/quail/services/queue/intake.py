@@ -1,7 +1,6 @@
 """Connections to run/queue.sock: one message after another becomes an entry for the journal. docs/formats/handover.md."""
 
 import asyncio
-import os
 import socket
 import struct
 from collections import deque
@@ -326,8 +325,3 @@ class Connection(asyncio.Protocol):
             self._transport.resume_reading()
         if self._buffer:
             self._work()
-
-
-def own_uids() -> frozenset[int]:
-    """In a single home every service is the starter."""
-    return frozenset({os.geteuid()})

@@ -6,6 +6,7 @@ import signal
 import sys
 import time
 from collections import deque
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
@@ -24,7 +25,7 @@ from quail.queue.recovery import Opened, open_journal
 from quail.queue.schedule import LOCAL, REMOTE
 from quail.queue.store import Entry
 from quail.services.queue.drop import EVERY, Drop, Dropped
-from quail.services.queue.intake import Incoming, Intake, own_uids
+from quail.services.queue.intake import Incoming, Intake
 from quail.services.queue.link import Link
 from quail.services.queue.operator import Operator
 from quail.services.queue.writer import Writer
@@ -40,6 +41,12 @@ _DROPPED_AT_ONCE = 20  # files
 _BREATH = 0.02
 # The main thread must not keep the journal's thread waiting for the interpreter when a sync has ended.
 _SWITCH_INTERVAL = 0.0005
+
+
+def _invoked_by(uids: Mapping[str, int], uid: int) -> bytes:
+    """The words of the Received line; in a single home every service is the starter, and can't be told from him."""
+    words = {uids.get("qmaild"): received.FROM_NETWORK, uids.get("alias"): received.BY_ALIAS}
+    return words.get(uid) or received.by_uid(uid)
 
 
 class BounceEntry:
@@ -125,8 +132,8 @@ class QueueService:
             loop=loop,
             now=self.now,
             log=self.log,
-            service_uids=own_uids(),
-            invoked_by=received.by_uid,
+            service_uids=context.service_uids(),
+            invoked_by=partial(_invoked_by, context.uids),
         )
         self._drop = Drop(REAL, "queue/drop", self.log)
 

@@ -6,6 +6,7 @@ import signal
 
 import uvloop
 
+from quail.control.places import rules_file
 from quail.control.reader import Control
 from quail.errors import QuailError, TemporaryError
 from quail.net.interfaces import local_addresses
@@ -18,7 +19,6 @@ from quail.services.smtpd.session import SmtpSession
 from quail.smtp.settings import Settings
 from quail.supervise.context import Context
 
-RULES = "etc/tcprules.d/qmail-smtp.cdb"
 STOPPING = b"421 4.3.2 shutting down; try again later"
 TOO_MANY_CONNECTIONS = b"421 4.7.0 too many connections; try again later"
 _SWEEP = 1.0  # seconds between looks at silent sessions
@@ -37,7 +37,7 @@ class Smtpd:
         self.recipients = Recipients(loop, "run/users.sock")
         self._context = context
         self._census = Census(context.counters, context.worker)
-        self._rules = Rules(RULES)
+        self._rules = Rules(rules_file(context.mode, "smtp"))
         self._lines: list[str] = []
         self._servers: list[asyncio.AbstractServer] = []
         self._stopping = False

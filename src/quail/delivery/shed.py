@@ -1,0 +1,76 @@
+"""How a process that lspawn has just forked becomes a user's: it keeps one socket, and nothing else of where it comes from.
+
+The order matters: descriptors first (they are lspawn's), then the identity, which can't be taken back, then what the user may
+see. A process that has changed its uid without an exec is not dumpable, which keeps the user's other processes from tracing
+it and reading what it has in memory; it is said once more, because fs.suid_dumpable may be set otherwise.
+"""
+
+import fcntl
+import os
+import resource
+import signal
+import socket
+from collections.abc import Callable
+
+from quail.delivery.settings import Settings
+
+_SOCKET = 3  # the one descriptor that a worker begins with, beside 0 to 2
+_IGNORED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGPIPE)
+_PR_SET_DUMPABLE = 4  # prctl(2)
+_prctl: list[Callable[..., int]] = []
+
+
+def prepare() -> None:
+    """Load what shed() needs, in the process that forks: a user's process loads no code of its own choice."""
+    import ctypes  # noqa: PLC0415  qmail-local alone needs none of it
+
+    if not _prctl:
+        _prctl.append(ctypes.CDLL(None, use_errno=True).prctl)
+
+
+def shed(sock: socket.socket, settings: Settings) -> socket.socket:
+    """Returns the socket on its new descriptor. Signals that reach the whole process group (Ctrl-C, a stop by the service
+    manager) are ignored from here on: lspawn decides when the worker ends. OSError: then the process must end.
+    """
+    _quiet()
+    kept = _keep_only(sock)
+    os.umask(0o077)
+    soft, hard = settings.nofile
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    if settings.uid is not None and settings.gid is not None:
+        _become(settings.uid, settings.gid)
+    _prctl[0](_PR_SET_DUMPABLE, 0, 0, 0, 0)
+    os.environb.clear()
+    os.environb.update(settings.environment)
+    return kept
+
+
+def _quiet() -> None:
+    signal.set_wakeup_fd(-1)
+    for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
+        if callable(signal.getsignal(number)) or number in _IGNORED:
+            signal.signal(number, signal.SIG_IGN if number in _IGNORED else signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+
+
+def _keep_only(sock: socket.socket) -> socket.socket:
+    """Keep nothing of lspawn but the socket. Python's own objects of the closed descriptors must stay alive: collecting
+    one would close whatever has its number by then; the caller never returns, so they do.
+    """
+    # The socket may have any number, the null device too: move the socket out of the way, then both into place.
+    parked = fcntl.fcntl(sock.fileno(), fcntl.F_DUPFD_CLOEXEC, _SOCKET + 1)
+    null = os.open(os.devnull, os.O_RDWR)
+    for fd in (0, 1, 2):
+        os.dup2(null, fd)
+    os.dup2(parked, _SOCKET, inheritable=False)
+    os.closerange(_SOCKET + 1, os.sysconf("SC_OPEN_MAX"))
+    return socket.socket(fileno=_SOCKET)
+
+
+def _become(uid: int, gid: int) -> None:
+    """For good, with one group. Looks once more: a process that is still root must not follow a user's wishes."""
+    os.setgroups([gid])
+    os.setresgid(gid, gid, gid)
+    os.setresuid(uid, uid, uid)
+    if uid == 0 or os.getresuid() != (uid, uid, uid) or os.getresgid() != (gid, gid, gid):
+        os._exit(111)
