@@ -142,6 +142,20 @@ def test_a_large_body_travels_as_a_descriptor(desk, lspawn, tmp_path):
     assert open_files() == before + 3  # two ends of the connection, and what lspawn has got
 
 
+def test_each_delivery_has_its_own_place_in_a_large_body(desk, lspawn, tmp_path):
+    (tmp_path / "body").write_bytes(b"large body")
+    desk.connect(lspawn)
+    own = os.open(tmp_path / "body", os.O_RDONLY)
+    for number in (1, 2):
+        desk.link.start(delivery(number, fd=own))
+    os.close(own)
+    desk.loop.turn()
+    while len(lspawn.jobs) < 2:
+        lspawn.read()
+    assert os.read(lspawn.fds[0], 100) == b"large body"
+    assert os.read(lspawn.fds[1], 100) == b"large body"
+
+
 def test_more_than_the_socket_takes_follows_when_it_can(desk, lspawn, tmp_path):
     (tmp_path / "body").write_bytes(b"large body")
     desk.connect(lspawn)
@@ -230,10 +244,10 @@ def test_when_descriptors_run_out_the_delivery_waits(desk, lspawn, monkeypatch):
     """An exception here would leave the delivery counted as running for ever."""
     desk.connect(lspawn)
 
-    def dup(_fd):
+    def none_left(_path, _flags):
         raise OSError(24, "Too many open files")
 
-    monkeypatch.setattr("quail.services.queue.link.os.dup", dup)
+    monkeypatch.setattr("quail.services.queue.link.os.open", none_left)
     assert not desk.link.start(delivery(1, fd=0))
     assert desk.link.start(delivery(2))
 

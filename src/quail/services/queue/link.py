@@ -72,7 +72,8 @@ class Link:
         if message.fd >= 0:
             flags, body = lspawn_protocol.DESCRIPTOR, b""
             try:
-                descriptor = os.dup(message.fd)
+                # Opened anew, not duplicated: users' programs move the place in it, each for itself.
+                descriptor = os.open(f"/proc/self/fd/{message.fd}", os.O_RDONLY | os.O_CLOEXEC)
             except OSError as error:
                 self._log(f"warning: no descriptor for delivery {delivery.number}: {error}; will try again later")
                 return False
