@@ -22,6 +22,7 @@ from quail.users.assign import compile_cdb, parse
 
 FOLDER = os.path.dirname(os.path.abspath(__file__))
 HOME = {
+    "mode": b"single\n",
     "me": b"mx.example.com\n",
     "locals": b"mx.example.com\nexample.com\n",
     "rcpthosts": b"mx.example.com\nexample.com\n",

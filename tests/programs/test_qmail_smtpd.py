@@ -1,6 +1,7 @@
 """qmail-smtpd as a process: what it hands to the queue, what it says, how it ends."""
 
 import os
+import pwd
 import re
 import socket
 import subprocess
@@ -9,6 +10,8 @@ import sys
 import pytest
 from tests.dialogues.dialogue import SocketPeer, make_home
 from tests.programs.smtpd_process import NUMBER, FakeQueue, SmtpdProcess
+
+from quail.users.assign import compile_cdb, parse
 
 PEER = {b"TCPREMOTEHOST": b"Client.Example", b"TCPREMOTEIP": b"1.2.3.4", b"TCPLOCALHOST": b"here.example"}
 ENVELOPE = b"MAIL FROM:<s@a>\r\nRCPT TO:<alice@example.com>\r\nDATA\r\n"
@@ -259,3 +262,19 @@ def test_starts_lean():
         "re",
     }
     assert not heavy & set(done.stdout.split())
+
+
+@pytest.mark.skipif("alias" in {entry.pw_name for entry in pwd.getpwall()}, reason="this machine has an account alias")
+def test_in_a_system_home_the_accounts_decide_and_without_alias_nobody_is_refused(home):
+    (home / "control/mode").unlink()
+    line = f"=alice:alice:4321:4321:{home}/mail/alice:::\n.\n".encode()
+    (home / "users/cdb").write_bytes(compile_cdb(parse(line, "users/assign")))
+    talk = Talk(home)
+    talk.hear(1)
+    assert talk.say(b"MAIL FROM:<s@a>\r\nRCPT TO:<alice@example.com>\r\n", 2)[1].startswith(b"250 ")
+    assert talk.say(b"RCPT TO:<nobody-7f3a@example.com>\r\n", 1)[0].startswith(b"451 4.3.0 ")
+    code, said = talk.end()
+    assert (code, said.strip()) == (
+        1,
+        b"qmail-smtpd: can't tell about b'nobody-7f3a@example.com': unable to find alias user",
+    )

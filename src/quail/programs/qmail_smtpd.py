@@ -20,7 +20,7 @@ from quail.programs.run import enter_home, program, say
 from quail.queue.handover import Client
 from quail.smtp.server import ABANDON, BEGIN, BODY, CLOSE, END, RECIPIENT, Session
 from quail.users import rcpt
-from quail.users.lookup import Lookup
+from quail.users.owners import Owners
 
 _START_TIMEOUT = 60  # seconds for the reply that no control file could be read
 
@@ -56,13 +56,13 @@ def _judge(control: Control) -> Callable[[bytes], bytes]:
         control.lines("percenthack"),
         control.required("envnoathost"),
     )
-    lookup = Lookup()
+    owners = Owners(control.line("mode") == b"system", home=os.getcwd())
 
     def judge(address: bytes) -> bytes:
         where, rewritten = routes.route(address)
         if where != LOCAL:
             return b"K"
-        letter, text = rcpt.check(split(rewritten)[0], lookup.find)
+        letter, text = rcpt.check(split(rewritten)[0], owners.find)
         if letter == b"T":
             say(f"qmail-smtpd: can't tell about {address!r}: {os.fsdecode(text)}")
         return letter
