@@ -78,7 +78,7 @@ def check_client(rng, data):
         settle(rng, desk, transport)
         assert desk.intake.inline_total == 0
         assert not desk.intake.connections
-        assert not desk.intake.by_uid
+        assert desk.intake.shares.nothing_held()
         assert replies <= data.count(handover.END) + 1
     finally:
         ours.close()

@@ -7,7 +7,7 @@ import pytest
 
 from quail.net import lspawn_protocol, users_protocol
 from quail.queue import handover, journal, records, segments
-from quail.services.queue import intake
+from quail.services.queue import intake, shares
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
@@ -63,7 +63,8 @@ LIMITS = {
     "journal.md": (records.BLOCK, journal.INLINE_BODY, records.MAX_TIME),
     "handover.md": (
         handover.MAX_ENVELOPE, intake.MAX_CHUNK, handover.MAX_ADDRESS, intake.MAX_AT_WORK, int(intake.DEADLINE),
-        int(intake.IDLE_DEADLINE), intake.MAX_FOR_UID, intake.MAX_FOR_SERVICES, journal.INLINE_BODY,
+        int(intake.IDLE_DEADLINE), shares.CONNECTIONS, shares.SERVICE_CONNECTIONS, shares.BYTES,
+        handover.MAX_RECIPIENTS, journal.INLINE_BODY,
     ),
     "local-sockets.md": (
         users_protocol.MAX_REQUEST, users_protocol.MAX_REPLY, lspawn_protocol.MAX_JOB, lspawn_protocol.MAX_REPORT_TEXT,

@@ -6,7 +6,7 @@ or D and why not. Imported by programs that run once per message: keep it lean.
 """
 
 import _socket as socket  # the public module takes as long to load as the interpreter itself
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from quail.errors import PeerError
 
@@ -17,6 +17,11 @@ MAX_ADDRESS = 1002  # bytes; qmail-queue refuses longer ones with exit 11 (facts
 MAX_ENVELOPE = 8 << 20  # bytes; some eight thousand of the longest addresses, hundreds of thousands of usual ones
 MAX_REPLY = 4096
 CHUNK = 65536
+MAX_UNANSWERED = 64  # messages that a client has submitted; the queue takes more, and their replies fit any buffer
+_GONE = "the queue closed the connection before it answered"
+
+
+MAX_RECIPIENTS = 100_000  # of one message: each costs memory as long as the message is at work
 
 
 class Envelope:
@@ -33,6 +38,10 @@ class Envelope:
         self.attributes = attributes
 
 
+class TooManyRecipientsError(PeerError):
+    """No message may have so many."""
+
+
 def encode_envelope(
     sender: bytes, recipients: Iterable[bytes], attributes: Iterable[tuple[bytes, bytes]] = ()
 ) -> bytes:
@@ -45,7 +54,9 @@ def encode_envelope(
 
 
 def decode_envelope(payload: bytes) -> Envelope:
-    """What encode_envelope was given; PeerError for anything else."""
+    """What encode_envelope was given; TooManyRecipientsError, or PeerError for anything else."""
+    if payload.count(b"\0T") > MAX_RECIPIENTS:
+        raise TooManyRecipientsError(f"envelope with more than {MAX_RECIPIENTS} recipients")
     records = payload.split(b"\0")
     if records.pop() != b"":
         raise PeerError("envelope does not end with NUL")
@@ -92,10 +103,13 @@ class Client:
     """A blocking connection to the queue, for programs and delivery workers. Not to be shared between threads."""
 
     def __init__(self, path: str = "run/queue.sock", *, timeout: float = 300.0) -> None:
-        """Connects at the first send; `timeout` is in seconds for each step."""
+        """Connects at the first message; `timeout` is in seconds for each step."""
         self._path = path
         self._timeout = timeout
         self._socket: socket.socket | None = None
+        self._arrived = b""
+        self._unanswered = 0  # messages on this connection
+        self._lost = 0  # messages before them, whose connection has ended
 
     def send(
         self,
@@ -107,32 +121,66 @@ class Client:
         """Hand over one message and wait for its reply. OSError when the queue can't be reached or goes away midway;
         then nothing is known to be queued. An exception out of `chunks` abandons the message and passes on.
         """
-        envelope = encode_envelope(sender, recipients, attributes)
-        fresh = self._socket is None
-        try:
-            return self._send_once(envelope, chunks)
-        except _StaleConnectionError:
-            if fresh:
-                raise
-        # The queue closed the kept connection before it took a byte of this message: once more on a new one.
-        return self._send_once(envelope, chunks)
+        self.submit(sender, recipients, chunks, attributes)
+        return self.reply()
 
-    def _send_once(self, envelope: bytes, chunks: Iterable[bytes]) -> Reply:
+    def submit(
+        self,
+        sender: bytes,
+        recipients: Iterable[bytes],
+        chunks: Iterable[bytes],
+        attributes: Iterable[tuple[bytes, bytes]] = (),
+    ) -> None:
+        """The first half of send(). Replies come in the order of the messages; each is due one reply(), unless its submit()
+        has raised. Once the connection has ended nothing is submitted until every lost reply has been asked for.
+        """
+        assert self._unanswered < MAX_UNANSWERED
+        if self._lost:
+            raise ConnectionResetError(_GONE)
+        connection = self._begin(encode_envelope(sender, recipients, attributes))
+        source = iter(chunks)
+        while (chunk := self._next(source, connection)) is not None:
+            for start in range(0, len(chunk), CHUNK):
+                piece = chunk[start : start + CHUNK]
+                self._write(connection, len(piece).to_bytes(4, "big") + piece)
+        self._write(connection, END)
+        self._unanswered += 1
+
+    def reply(self) -> Reply:
+        """The reply to the earliest message without one; OSError or PeerError if there will be none."""
+        if self._lost:
+            self._lost -= 1
+            raise ConnectionResetError(_GONE)
+        try:
+            size = int.from_bytes(self._read(4), "big")
+            if size > MAX_REPLY:
+                raise PeerError(f"reply of {size} bytes from the queue")
+            reply = decode_reply(self._read(size))
+        except BaseException:
+            self._lose()
+            self._lost -= 1  # which this call has told of
+            raise
+        self._unanswered -= 1
+        return reply
+
+    @property
+    def has_reply(self) -> bool:
+        """Whether reply() would not wait."""
+        arrived = self._arrived
+        return self._lost > 0 or (len(arrived) >= 4 and len(arrived) - 4 >= int.from_bytes(arrived[:4], "big"))
+
+    def _begin(self, envelope: bytes) -> socket.socket:
+        """The connection, with the envelope written. One that the queue has closed since its last message is made again."""
+        is_kept = self._socket is not None and not self._unanswered
         connection = self._connected()
         try:
-            try:
-                connection.sendall(envelope, socket.MSG_NOSIGNAL)
-            except (BrokenPipeError, ConnectionResetError) as error:
-                raise _StaleConnectionError(*error.args) from error
-            for chunk in chunks:
-                for start in range(0, len(chunk), CHUNK):
-                    piece = chunk[start : start + CHUNK]
-                    connection.sendall(len(piece).to_bytes(4, "big") + piece, socket.MSG_NOSIGNAL)
-            connection.sendall(END, socket.MSG_NOSIGNAL)
-            return self._reply(connection)
-        except BaseException:
-            self.close()
-            raise
+            self._write(connection, envelope)
+        except (BrokenPipeError, ConnectionResetError):
+            if not is_kept:
+                raise
+            connection = self._connected()
+            self._write(connection, envelope)
+        return connection
 
     def _connected(self) -> socket.socket:
         if self._socket is None:
@@ -146,29 +194,44 @@ class Client:
             self._socket = connection
         return self._socket
 
-    @staticmethod
-    def _reply(connection: socket.socket) -> Reply:
-        size = int.from_bytes(_read_exactly(connection, 4), "big")
-        if size > MAX_REPLY:
-            raise PeerError(f"reply of {size} bytes from the queue")
-        return decode_reply(_read_exactly(connection, size))
+    def _next(self, source: Iterator[bytes], connection: socket.socket) -> bytes | None:
+        try:
+            return next(source, None)
+        except BaseException:
+            if self._unanswered:
+                self._write(connection, ABANDON)  # the others must have their replies
+            else:
+                self._lose()
+            raise
+
+    def _write(self, connection: socket.socket, data: bytes) -> None:
+        try:
+            connection.sendall(data, socket.MSG_NOSIGNAL)
+        except BaseException:
+            self._lose()
+            raise
+
+    def _read(self, size: int) -> bytes:
+        while len(self._arrived) < size:
+            if self._socket is None:
+                raise ConnectionResetError(_GONE)
+            piece = self._socket.recv(CHUNK)
+            if not piece:
+                raise ConnectionResetError(_GONE)
+            self._arrived += piece
+        data, self._arrived = self._arrived[:size], self._arrived[size:]
+        return data
+
+    def _lose(self) -> None:
+        """Give the connection up; its messages have no reply any more."""
+        lost = self._lost + self._unanswered
+        self.close()
+        self._lost = lost
 
     def close(self) -> None:
         """Drop the connection; a message that was not answered is not known to be queued."""
         if self._socket is not None:
             self._socket.close()
             self._socket = None
-
-
-class _StaleConnectionError(ConnectionError):
-    """The kept connection was closed by the queue before this message began."""
-
-
-def _read_exactly(connection: socket.socket, size: int) -> bytes:
-    data = b""
-    while len(data) < size:
-        piece = connection.recv(size - len(data))
-        if not piece:
-            raise ConnectionResetError("the queue closed the connection before it answered")
-        data += piece
-    return data
+        self._arrived = b""
+        self._unanswered = self._lost = 0

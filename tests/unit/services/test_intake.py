@@ -8,9 +8,10 @@ from tests.unit.services.stepping import FakeTransport, SteppedLoop
 
 from quail.net.frames import Splitter, frame
 from quail.queue import records
-from quail.queue.handover import ABANDON, END, encode_envelope
+from quail.queue.handover import ABANDON, END, MAX_RECIPIENTS, encode_envelope
 from quail.queue.store import LargeBody
 from quail.services.queue import intake as module
+from quail.services.queue import shares
 from quail.services.queue.intake import DEADLINE, IDLE_DEADLINE, Intake
 
 
@@ -275,7 +276,7 @@ def test_a_client_that_goes_in_the_middle_leaves_nothing(desk, client):
     assert desk.store.discarded == [2]
     assert not desk.writer.entries
     assert not desk.intake.connections
-    assert not desk.intake.by_uid
+    assert desk.intake.shares.nothing_held()
 
 
 def test_a_client_that_goes_while_its_message_waits_has_sent_it(desk, client):
@@ -326,12 +327,40 @@ def test_many_messages_ahead_are_read_as_replies_go_out(desk, client):
 
 
 def test_one_user_has_so_many_connections_and_no_more(desk, monkeypatch):
-    monkeypatch.setattr(module, "MAX_FOR_UID", 2)
+    monkeypatch.setattr(shares, "CONNECTIONS", 2)
     clients = [desk.connect() for _ in range(3)]
     assert [client.transport.closed for client in clients] == [False, False, True]
     for client in clients:
         client.gone()
     assert not desk.connect().transport.closed
+
+
+def test_one_user_has_so_many_bytes_and_no_more(desk, monkeypatch):
+    monkeypatch.setattr(shares, "BYTES", 20_000)
+    half, one, more = (desk.connect() for _ in range(3))
+    half.send(encode_envelope(b"a", [b"b" * 900] * 10)[:-1])  # some 9 KB that can't be looked at yet
+    one.send(message(recipients=[b"b"] * 40))  # whole, but not durable: some 8 KB
+    assert not half.transport.closed
+    assert not one.transport.closed
+    more.send(message(recipients=[b"b"] * 40)[:-4])
+    assert more.transport.closed
+    assert more.replies() == [b"Ztoo much mail from you at once, try again later (#4.3.2)"]
+    desk.settle()
+    more.gone()
+    again = desk.connect()
+    again.send(message(recipients=[b"b"] * 40))
+    desk.settle()
+    assert one.replies() + again.replies() == [b"K1", b"K3"]
+    for client in (half, one, again):
+        client.gone()
+    assert desk.intake.shares.nothing_held()
+
+
+def test_a_message_has_so_many_recipients_and_no_more(desk, client):
+    client.send(message(recipients=[b"b"] * (MAX_RECIPIENTS + 1)))
+    client.send(message(recipients=[b"b"] * 2))
+    desk.settle()
+    assert client.replies() == [b"Dtoo many recipients (#5.5.3)", b"K2"]
 
 
 def test_deadlines(desk, client):

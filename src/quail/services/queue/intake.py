@@ -11,10 +11,18 @@ from quail.errors import PeerError
 from quail.message import received
 from quail.net.frames import frame
 from quail.queue import records
-from quail.queue.handover import ABANDON_LENGTH, MAX_ADDRESS, MAX_ENVELOPE, Envelope, decode_envelope
+from quail.queue.handover import (
+    ABANDON_LENGTH,
+    MAX_ADDRESS,
+    MAX_ENVELOPE,
+    Envelope,
+    TooManyRecipientsError,
+    decode_envelope,
+)
 from quail.queue.journal import INLINE_BODY
 from quail.queue.records import Accepted
 from quail.queue.store import Entry, LargeBody, Store
+from quail.services.queue.shares import Shares, TooMuchError
 from quail.services.queue.writer import Writer
 
 DEADLINE = (
@@ -24,14 +32,15 @@ IDLE_DEADLINE = 3600.0  # seconds between messages
 MAX_CHUNK = 1 << 20
 MAX_AT_WORK = 256  # messages of one connection that wait for their replies
 INLINE_TOTAL = 64 << 20  # bytes of unfinished messages in memory; above it they go to files early
-MAX_FOR_UID = 500  # connections of one ordinary user
-MAX_FOR_SERVICES = 20_000  # of the services' own accounts
+RECIPIENT = 200  # bytes of memory that a recipient takes beside its address
 
 _CREDENTIALS = struct.Struct("3i")
 _TOO_LONG = b"Denvelope address too long for qq (#5.1.3)"
 _DISK_FULL = b"Zqueue disk is nearly full, try again later (#4.3.1)"
 _WRITE_ERROR = b"Zqq write error or disk full (#4.3.0)"
 _STOPPING = b"Zmail system is stopping, try again later (#4.3.2)"
+_TOO_MANY = b"Dtoo many recipients (#5.5.3)"
+_TOO_MUCH = b"Ztoo much mail from you at once, try again later (#4.3.2)"
 _FORMAT = b"Dqq internal bug (#4.3.0)"
 
 
@@ -55,7 +64,7 @@ class Incoming:
     is known.
     """
 
-    __slots__ = ("accepted", "answer", "connection", "large", "number", "parts", "refusal", "size", "time")
+    __slots__ = ("accepted", "answer", "connection", "large", "number", "parts", "refusal", "size", "time", "weight")
 
     def __init__(self, connection: Client, number: int, accepted: Accepted, time: float) -> None:
         """`time` in seconds since 1970."""
@@ -68,6 +77,7 @@ class Incoming:
         self.large: LargeBody | None = None
         self.refusal: bytes | None = None
         self.answer: bytes | None = None
+        self.weight = 0  # bytes of memory for its envelope
 
 
 class Intake:
@@ -84,18 +94,17 @@ class Intake:
         service_uids: frozenset[int],
         invoked_by: Callable[[int], bytes],
     ) -> None:
-        """`service_uids` may hold many connections; `invoked_by` gives the words of the Received line for a uid."""
+        """`service_uids`: see Shares. `invoked_by` gives the words of the Received line for a uid."""
         self.store = store
         self.writer = writer
         self.loop = loop
         self.now = now
         self.log = log
-        self.service_uids = service_uids
+        self.shares = Shares(service_uids)
         self.invoked_by = invoked_by
         self.stopping = False
         self.inline_total = 0
         self.connections: set[Connection] = set()
-        self.by_uid: dict[int, int] = {}
 
     def connection(self) -> "Connection":
         """Protocol factory."""
@@ -124,7 +133,7 @@ class Intake:
             self.inline_total -= incoming.size
             incoming.parts = []
 
-    def begin(self, connection: Client, envelope: Envelope) -> Incoming:
+    def begin(self, connection: Client, envelope: Envelope, refusal: bytes | None = None) -> Incoming:
         """A message begins; what is wrong with it is kept for its end."""
         accepted = Accepted(
             envelope.sender,
@@ -134,7 +143,9 @@ class Intake:
             attributes=envelope.attributes,
         )
         incoming = Incoming(connection, self.store.new_number(), accepted, self.now())
-        if self.stopping:
+        if refusal is not None:
+            incoming.refusal = refusal
+        elif self.stopping:
             incoming.refusal = _STOPPING
         elif self.writer.refusing:
             incoming.refusal = _DISK_FULL
@@ -198,10 +209,12 @@ class Connection(asyncio.Protocol):
         "_at_work",
         "_buffer",
         "_flush_due",
+        "_held",
         "_intake",
         "_open",
         "_paused",
         "_transport",
+        "_weight",
         "deadline",
         "pid",
         "uid",
@@ -216,6 +229,8 @@ class Connection(asyncio.Protocol):
         self._at_work: deque[Incoming] = deque()  # whole, without a reply
         self._flush_due = False
         self._paused = False
+        self._weight = 0  # of the messages that have no reply yet
+        self._held = 0  # what Shares has been told
         self.deadline = 0.0
         self.uid = self.pid = 0
 
@@ -227,9 +242,10 @@ class Connection(asyncio.Protocol):
         self.pid, self.uid, _ = _CREDENTIALS.unpack(credentials)
         intake = self._intake
         intake.connections.add(self)
-        count = intake.by_uid[self.uid] = intake.by_uid.get(self.uid, 0) + 1
-        if count > (MAX_FOR_SERVICES if self.uid in intake.service_uids else MAX_FOR_UID):
-            intake.log(f"warning: uid {self.uid} has {count - 1} connections to run/queue.sock: one more is refused")
+        try:
+            intake.shares.connected(self.uid)
+        except TooMuchError as error:
+            intake.log(f"warning: uid {self.uid} {error} to run/queue.sock: one more is refused")
             transport.close()
         self._touch(IDLE_DEADLINE)
 
@@ -241,9 +257,9 @@ class Connection(asyncio.Protocol):
         del exc
         intake = self._intake
         intake.connections.discard(self)
-        intake.by_uid[self.uid] -= 1
-        if not intake.by_uid[self.uid]:
-            del intake.by_uid[self.uid]
+        intake.shares.disconnected(self.uid)
+        intake.shares.hold(self.uid, -self._held)
+        self._held = 0
         if self._open is not None:
             intake.abandon(self._open)
             self._open = None
@@ -259,9 +275,20 @@ class Connection(asyncio.Protocol):
         self._touch(DEADLINE)
         self._buffer += data
         self._work()
+        self._count()
         if len(self._at_work) >= MAX_AT_WORK and not self._paused and self._transport is not None:
             self._paused = True
             self._transport.pause_reading()
+
+    def _count(self) -> None:
+        """Tell what this connection has in memory; with too much of it, it ends."""
+        held = len(self._buffer) + self._weight
+        more, self._held = held - self._held, held
+        try:
+            self._intake.shares.hold(self.uid, more)
+        except TooMuchError as error:
+            if self._transport is not None and not self._transport.is_closing():
+                self._end(error, _TOO_MUCH)
 
     def _work(self) -> None:
         intake, buffer = self._intake, self._buffer
@@ -273,6 +300,7 @@ class Connection(asyncio.Protocol):
                 if size == ABANDON_LENGTH and incoming is not None:
                     intake.abandon(incoming)
                     self._open = None
+                    self._weight -= incoming.weight
                     at += 4
                     continue
                 if size > (MAX_ENVELOPE if incoming is None else MAX_CHUNK):
@@ -281,7 +309,7 @@ class Connection(asyncio.Protocol):
                 if stop > end:
                     break
                 if incoming is None:
-                    self._open = intake.begin(self, decode_envelope(bytes(buffer[at + 4 : stop])))
+                    self._open = self._begin(bytes(buffer[at + 4 : stop]))
                 elif size:
                     intake.add(incoming, bytes(buffer[at + 4 : stop]))
                 else:
@@ -290,16 +318,30 @@ class Connection(asyncio.Protocol):
                     intake.end(incoming)
                 at = stop
         except PeerError as error:
-            intake.log(f"warning: uid {self.uid} pid {self.pid} on run/queue.sock: {error}")
-            if self._open is not None:
-                intake.abandon(self._open)
-                self._open = None
-            if self._transport is not None:
-                if not self._at_work:  # else it would be taken for the reply to an earlier message
-                    self._transport.write(frame(_FORMAT))
-                self._transport.close()
-            at = end
+            self._end(error, _FORMAT)
+            return
         del buffer[:at]
+
+    def _begin(self, payload: bytes) -> Incoming:
+        try:
+            incoming = self._intake.begin(self, decode_envelope(payload))
+        except TooManyRecipientsError:
+            incoming = self._intake.begin(self, Envelope(b"", []), _TOO_MANY)
+        incoming.weight = len(payload) + RECIPIENT * len(incoming.accepted.recipients)
+        self._weight += incoming.weight
+        return incoming
+
+    def _end(self, error: PeerError, reply: bytes) -> None:
+        """No more from this client."""
+        self._intake.log(f"warning: uid {self.uid} pid {self.pid} on run/queue.sock: {error}")
+        if self._open is not None:
+            self._intake.abandon(self._open)
+            self._open = None
+        if self._transport is not None:
+            if not self._at_work:  # else it would be taken for the reply to an earlier message
+                self._transport.write(frame(reply))
+            self._transport.close()
+        self._buffer.clear()
 
     def reply(self, incoming: Incoming, payload: bytes) -> None:
         """The answer to one of the messages; written together with others, and not before those of earlier ones."""
@@ -313,7 +355,7 @@ class Connection(asyncio.Protocol):
         at_work = self._at_work
         replies = []
         while at_work and (answer := at_work[0].answer) is not None:
-            at_work.popleft()
+            self._weight -= at_work.popleft().weight
             replies.append(frame(answer))
         if self._transport is None or not replies:
             return
@@ -325,3 +367,4 @@ class Connection(asyncio.Protocol):
             self._transport.resume_reading()
         if self._buffer:
             self._work()
+        self._count()

@@ -1,0 +1,54 @@
+"""How much of the queue's memory each uid has: anybody on the machine may connect, and nobody may take it all."""
+
+from quail.errors import PeerError
+
+CONNECTIONS = 500  # of one ordinary user
+SERVICE_CONNECTIONS = 20_000  # of a service's account, whose clients have limits of their own
+BYTES = 64 << 20  # of one ordinary user: envelopes, and what has come of unfinished frames
+
+
+class TooMuchError(PeerError):
+    """The uid has what it may have already."""
+
+
+class Shares:
+    """`service_uids` may hold many connections, and any number of bytes: they are bounded by their own limits."""
+
+    __slots__ = ("_bytes", "_connections", "_service_uids")
+
+    def __init__(self, service_uids: frozenset[int]) -> None:
+        """Nobody has anything."""
+        self._service_uids = service_uids
+        self._connections: dict[int, int] = {}
+        self._bytes: dict[int, int] = {}
+
+    def connected(self, uid: int) -> None:
+        """TooMuchError if it is one too many; it counts all the same, until disconnected()."""
+        count = self._connections[uid] = self._connections.get(uid, 0) + 1
+        if count > (SERVICE_CONNECTIONS if uid in self._service_uids else CONNECTIONS):
+            raise TooMuchError(f"has {count - 1} connections already")
+
+    def disconnected(self, uid: int) -> None:
+        """One connection less."""
+        _less(self._connections, uid, 1)
+
+    def hold(self, uid: int, more: int) -> None:
+        """`more` bytes, or less if negative. TooMuchError if that is too much; it counts all the same."""
+        if more <= 0:
+            _less(self._bytes, uid, -more)
+            return
+        total = self._bytes[uid] = self._bytes.get(uid, 0) + more
+        if total > BYTES and uid not in self._service_uids:
+            raise TooMuchError(f"has {total} bytes on their way into the queue")
+
+    def nothing_held(self) -> bool:
+        """Whether all has been given back."""
+        return not (self._bytes or self._connections)
+
+
+def _less(counts: dict[int, int], uid: int, by: int) -> None:
+    left = counts.get(uid, 0) - by
+    if left > 0:
+        counts[uid] = left
+    else:
+        counts.pop(uid, None)
