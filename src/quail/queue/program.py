@@ -17,6 +17,8 @@ from quail.queue.handover import Reply
 _PLACES = (0, 1, 6)  # where the program has the message, the envelope, and its words for us
 _READ_SIZE = 4096
 
+TIME_LIMIT = 86_400.0  # seconds that it may take to read on, or to end; qmail-queue gives itself as many
+
 
 class QueueProgram:
     """Has the same send() as the queue's own Client. For the main thread alone: it sets signals."""
@@ -76,6 +78,7 @@ class _Child:
             os.close(fd)
         for fd in (self._message, self._envelope, self._words_fd):
             os.set_blocking(fd, False)
+        self._late = False
         self._words = b""
         self._silent = False  # it has closed its descriptor 6, or never looked at it
         self._poll = select.poll()
@@ -100,6 +103,8 @@ class _Child:
             self._finish()
             raise
         status = self._finish()
+        if self._late:
+            return exits.reply(exits.TIMEOUT)
         if status is None:
             return exits.LOST
         if os.WIFSIGNALED(status):
@@ -127,15 +132,23 @@ class _Child:
         self._poll.register(fd, select.POLLOUT)
         try:
             while True:
-                events = dict(self._poll.poll())
-                if self._words_fd in events:
-                    self._listen()
+                events = self._wait()
                 if fd in events:
                     return True
-                if self._ended in events:
+                if self._ended in events or not events:
                     return False  # whoever it has left behind with its descriptors may never read on
         finally:
             self._poll.unregister(fd)
+
+    def _wait(self) -> dict[int, int]:
+        """What has happened; nothing if it has taken too long, and then the program is killed."""
+        events = dict(self._poll.poll(TIME_LIMIT * 1000))
+        if not events and not self._late:
+            self._late = True
+            signal.pidfd_send_signal(self._ended, signal.SIGKILL)
+        if self._words_fd in events or self._ended in events:
+            self._listen()
+        return events
 
     def _listen(self) -> None:
         if self._silent:
@@ -156,10 +169,7 @@ class _Child:
                 os.close(fd)
         ended = self._ended < 0
         while not ended:
-            events = dict(self._poll.poll())
-            ended = self._ended in events
-            if ended or self._words_fd in events:
-                self._listen()
+            ended = self._ended in self._wait()
         if self._ended >= 0:
             os.close(self._ended)
         try:
