@@ -147,6 +147,15 @@ def test_one_user_gets_so_many_files_into_one_scan(drop, folder, monkeypatch, li
     assert not any(os.path.exists(folder / name) for name in names)
 
 
+def test_one_user_gets_so_many_lines_into_the_log_by_garbage(drop, folder, monkeypatch, lines):
+    monkeypatch.setattr(module, "QUOTA", 2)
+    for n in range(5):
+        (folder / f"new.{n}").write_bytes(b"garbage")
+    for seen in (2, 4, 5):
+        assert [drop.open(name) for name in drop.scan()] == [None] * (5 - len(lines))
+        assert len(lines) == seen
+
+
 # The writing side.
 
 

@@ -16,7 +16,7 @@ from quail.storage.calls import SystemCalls
 from quail.storage.durable import sync_directory
 
 EVERY = 60.0  # seconds
-QUOTA = 1000  # files of one uid taken in one scan
+QUOTA = 1000  # files of one uid looked into in one scan, messages or not
 ABANDONED_AFTER = 129_600  # seconds; longer than an injector lives (qmail-queue: a day)
 _PREFIX = "new."
 _UNFINISHED = "tmp."
@@ -98,15 +98,15 @@ class Drop:
             status = self._calls.fstat(fd)
             if not stat.S_ISREG(status.st_mode) or status.st_nlink != 1:
                 raise PeerError("not a regular file with one link")
+            count = self._opened[status.st_uid] = self._opened.get(status.st_uid, 0) + 1
+            if count > QUOTA:
+                self._calls.close(fd)
+                return None
             size = int.from_bytes(_exactly(fd, 4), "big")
             envelope = decode_envelope(_exactly(fd, size))
         except (OSError, PeerError) as error:
             self._calls.close(fd)
             self.refuse(name, str(error))
-            return None
-        count = self._opened[status.st_uid] = self._opened.get(status.st_uid, 0) + 1
-        if count > QUOTA:
-            self._calls.close(fd)
             return None
         return Dropped(name, status.st_uid, envelope, fd, max(0, status.st_size - 4 - size))
 
