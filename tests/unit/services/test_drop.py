@@ -152,7 +152,7 @@ def test_one_user_gets_so_many_lines_into_the_log_by_garbage(drop, folder, monke
     for n in range(5):
         (folder / f"new.{n}").write_bytes(b"garbage")
     for seen in (2, 4, 5):
-        assert not any([drop.open(name) for name in drop.scan()])
+        assert not any(drop.open(name) for name in drop.scan())
         assert len(lines) == seen
 
 
