@@ -1,17 +1,24 @@
 """users: whose address is this, and does it exist? (DESIGN.md, Processes). docs/formats/local-sockets.md has the frames.
 
-smtpd asks at RCPT, lspawn for each delivery. Answers come from users/cdb and the dot-qmail files in homes. A home that can't be
-read counts as having the mailbox: refusing needs certainty. HUP re-reads the control files; users/cdb is read as it is
-at each question.
+smtpd asks at RCPT, lspawn for each delivery. Answers come from users/cdb, in a system home then from the machine's accounts,
+and from the dot-qmail files in homes. A home that can't be read counts as having the mailbox: refusing needs certainty.
+HUP re-reads the control files; users/cdb is read as it is at each question.
+
+In a system home the name service and the disks of homes may be slow, or not answer at all. What users/cdb settles, and what was
+asked a moment ago, is answered at once; the rest is looked up in threads, and each question has an answer in time, if only
+that it can't be told now.
 """
 
 import signal
 import socket
+import time
+from collections.abc import Callable
 
 from quail.control.reader import Control
 from quail.errors import PeerError, QuailError, TemporaryError
 from quail.message import address
 from quail.message.routing import LOCAL, Routes
+from quail.net.offload import Offload
 from quail.net.pollloop import READ, FrameStream, Listener, Loop
 from quail.net.users_protocol import (
     FIND_USER,
@@ -20,16 +27,29 @@ from quail.net.users_protocol import (
     MAX_REQUEST,
     TROUBLE,
     UNKNOWN,
+    Message,
+    Owner,
     decode,
     encode,
     encode_owner,
 )
 from quail.supervise.context import Context
 from quail.users import rcpt
-from quail.users.lookup import Lookup
+from quail.users.nss import by_name
+from quail.users.owners import Owners
 
-CDB = "users/cdb"
 MAX_UNSENT = 1 << 20  # bytes of answers that a client has not taken; then its questions wait
+THREADS = 32  # look-ups at once
+MAX_WAITING = 10_000  # look-ups, and questions, beyond that
+PATIENCE = 8.0  # seconds from a question to its answer; clients wait 10
+FRESH = 1.0  # seconds that the answer of a look-up is kept
+MAX_KEPT = 10_000  # answers
+
+_SLOW = TROUBLE, b"the look-up takes too long"
+_BUSY = TROUBLE, b"too many look-ups at once"
+
+Answer = tuple[bytes, bytes]
+"""Letter and payload, as in users_protocol."""
 
 
 def run(context: Context) -> None:
@@ -54,6 +74,19 @@ class _Rules:
         )
 
 
+class _Waiting:
+    """A question without an answer."""
+
+    __slots__ = ("client", "key", "question", "until")
+
+    def __init__(self, client: FrameStream, question: Message, key: tuple[bytes, ...], until: float) -> None:
+        """`key` names the look-up that it waits for; `until` is a time.monotonic()."""
+        self.client = client
+        self.question = question
+        self.key = key
+        self.until = until
+
+
 class Users:
     """The service; serve() is its life."""
 
@@ -62,11 +95,17 @@ class Users:
         self._log = context.log
         self._ready = context.ready
         self._stopping = False
+        self._clock = time.monotonic
         self._loop = Loop()
         self._loop.on_signal(signal.SIGTERM, self._terminate)
         self._loop.on_signal(signal.SIGHUP, self._reread)  # before reading: what changes meanwhile is read again
         self._rules = _Rules()
-        self._lookup = Lookup(CDB)
+        self._system = context.mode == "system"
+        self._owners = Owners(self._system, home=".", by_name=by_name)
+        self._offload = Offload(self._loop, threads=THREADS, waiting=MAX_WAITING)
+        self._lookups: dict[tuple[bytes, ...], list[_Waiting]] = {}
+        self._waiting: dict[_Waiting, None] = {}  # of all look-ups, the oldest first
+        self._kept: dict[tuple[bytes, ...], tuple[Answer, float]] = {}  # until when: time.monotonic()
         self._clients: set[FrameStream] = set()
         self._listener = Listener(self._loop, context.sockets["users.sock"], self._accept)
         self._loop.add(context.life_fd, READ, self._orphaned)
@@ -75,7 +114,9 @@ class Users:
         """Until TERM: clients ask again when the next one has started."""
         self._ready()
         while not self._stopping:
-            self._loop.once(None)
+            first = next(iter(self._waiting), None)
+            self._loop.once(None if first is None else first.until - self._clock())
+            self._give_up()
 
     def _orphaned(self, _events: int) -> None:
         raise SystemExit(111)  # serve is gone
@@ -84,6 +125,7 @@ class Users:
         self._stopping = True
 
     def _reread(self) -> None:
+        self._kept.clear()
         try:
             self._rules = _Rules()
         except TemporaryError as error:
@@ -107,33 +149,120 @@ class Users:
                 client.close()
                 self._gone(client, str(error))
                 return
-            client.send(encode(question.tag, *self._answer(question.letter, question.payload)))
+            self._take(client, question)
 
-    def _answer(self, letter: bytes, payload: bytes) -> tuple[bytes, bytes]:
-        if letter == IS_KNOWN:
-            answer, text = self._is_known(payload)
-        elif letter == FIND_USER:
-            answer, text = self._find_user(payload)
+    def _answer(self, client: FrameStream, question: Message, answer: Answer) -> None:
+        letter, payload = answer
+        if letter == TROUBLE:
+            self._log(f"can't tell about {question.payload!r}: {payload.decode(errors='backslashreplace')}")
+        client.send(encode(question.tag, letter, payload))
+
+    # What is asked
+
+    def _take(self, client: FrameStream, question: Message) -> None:
+        if question.letter == IS_KNOWN:
+            local = self._judged(question.payload)
+            if local is None:
+                self._answer(client, question, (KNOWN, b""))
+            else:
+                self._is_known(client, question, local)
+        elif question.letter == FIND_USER:
+            self._find_user(client, question)
         else:
-            answer, text = TROUBLE, b"the users service does not know this question"
-        if answer == TROUBLE:
-            self._log(f"can't tell about {payload!r}: {text.decode(errors='backslashreplace')}")
-        return answer, text
+            self._answer(client, question, (TROUBLE, b"the users service does not know this question"))
 
-    def _is_known(self, recipient: bytes) -> tuple[bytes, bytes]:
-        """Of an envelope recipient as the client gave it. What is not delivered here is not for us to judge."""
+    def _judged(self, recipient: bytes) -> bytes | None:
+        """The local part, after rewriting, of an envelope recipient as the client gave it. None: it is not for us to judge."""
         if not self._rules.check:
-            return KNOWN, b""
+            return None
         where, rewritten = self._rules.routes.route(recipient)
-        if where != LOCAL:
-            return KNOWN, b""
-        local, _ = address.split(rewritten)
-        return rcpt.check(local, self._lookup.find)
+        return address.split(rewritten)[0] if where == LOCAL else None
 
-    def _find_user(self, local: bytes) -> tuple[bytes, bytes]:
-        """Of a local part as it is delivered."""
+    def _is_known(self, client: FrameStream, question: Message, local: bytes) -> None:
+        assigned: Owner | None = None
+
+        def owner(_local: bytes) -> Owner | None:
+            return self._owners.account(local) if assigned is None and self._system else assigned
+
+        def check() -> Answer:
+            return rcpt.check(local, owner)
+
         try:
-            owner = self._lookup.find(local)
+            if rcpt.possible(local):
+                assigned = self._owners.assigned(local)
         except QuailError as error:
-            return TROUBLE, str(error).encode(errors="surrogateescape")
-        return (UNKNOWN, b"") if owner is None else (KNOWN, encode_owner(owner))
+            self._answer(client, question, _trouble(error))
+            return
+        settled = not rcpt.possible(local) or (assigned is not None and not assigned.dash)
+        if settled or not self._system:
+            self._answer(client, question, check())
+        elif assigned is None:
+            self._look_up(client, question, (IS_KNOWN, local), check)
+        else:
+            self._look_up(client, question, (IS_KNOWN, assigned.home, assigned.dash, assigned.ext), check)
+
+    def _find_user(self, client: FrameStream, question: Message) -> None:
+        """Of a local part as it is delivered."""
+        local = question.payload
+        try:
+            owner = self._owners.assigned(local)
+        except QuailError as error:
+            self._answer(client, question, _trouble(error))
+            return
+        if owner is not None:
+            self._answer(client, question, (KNOWN, encode_owner(owner)))
+        elif not self._system:
+            self._answer(client, question, (UNKNOWN, b""))
+        else:
+            self._look_up(client, question, (FIND_USER, local), lambda: self._account(local))
+
+    def _account(self, local: bytes) -> Answer:
+        try:
+            return KNOWN, encode_owner(self._owners.account(local))
+        except QuailError as error:
+            return _trouble(error)
+
+    # What takes time
+
+    def _look_up(
+        self, client: FrameStream, question: Message, key: tuple[bytes, ...], call: Callable[[], Answer]
+    ) -> None:
+        """Answer with what `call` returns, in time; questions with one key share the call, and its answer for a moment."""
+        kept = self._kept.get(key)
+        if kept is not None and kept[1] > self._clock():
+            self._answer(client, question, kept[0])
+            return
+        if len(self._waiting) >= MAX_WAITING:
+            self._answer(client, question, _BUSY)
+            return
+        waiting = _Waiting(client, question, key, self._clock() + PATIENCE)
+        if key not in self._lookups:
+            if not self._offload.submit(call, lambda answer: self._looked_up(key, answer)):
+                self._answer(client, question, _BUSY)
+                return
+            self._lookups[key] = []
+        self._lookups[key].append(waiting)
+        self._waiting[waiting] = None
+
+    def _looked_up(self, key: tuple[bytes, ...], answer: Answer | Exception) -> None:
+        if isinstance(answer, Exception):
+            answer = TROUBLE, f"this is a bug: {type(answer).__name__}: {answer}".encode(errors="backslashreplace")
+        if answer[0] != TROUBLE:
+            if len(self._kept) >= MAX_KEPT:
+                self._kept.clear()
+            self._kept[key] = answer, self._clock() + FRESH
+        for waiting in self._lookups.pop(key):
+            del self._waiting[waiting]
+            self._answer(waiting.client, waiting.question, answer)
+
+    def _give_up(self) -> None:
+        """Answer the questions that have waited too long; what they wait for goes on, and its answer is kept."""
+        now = self._clock()
+        while (first := next(iter(self._waiting), None)) is not None and first.until <= now:
+            del self._waiting[first]
+            self._lookups[first.key].remove(first)
+            self._answer(first.client, first.question, _SLOW)
+
+
+def _trouble(error: QuailError) -> Answer:
+    return TROUBLE, str(error).encode(errors="surrogateescape")

@@ -1,7 +1,8 @@
 """Does a local recipient exist? What smtpd asks at RCPT, so that mail for nobody is refused and never bounced.
 
-It exists if users/cdb gives it an owner and either nothing is left open (`dash` is empty) or the owner has a dot-qmail file
-for it. When that can't be seen from here, because the home is closed to us, the mail is taken and the delivery decides.
+It exists if it has an owner (quail.users.owners) and either nothing is left open (`dash` is empty) or the owner has a
+dot-qmail file for it. When that can't be seen from here, because the home is closed to us, the mail is taken and the
+delivery decides.
 """
 
 import errno
@@ -21,9 +22,9 @@ _CLOSED = (errno.EACCES, errno.EPERM)
 def check(local: bytes, find: Callable[[bytes], Owner | None]) -> tuple[bytes, bytes]:
     """(KNOWN, b"") or (UNKNOWN, b"") or (TROUBLE, what is wrong, for the log).
 
-    local: after all rewriting, letter case as it came. find: Lookup.find or its like; its QuailError is TROUBLE.
+    local: after all rewriting, letter case as it came. find: Owners.find or its like; its QuailError is TROUBLE.
     """
-    if not local or b"\0" in local:  # qmail-lspawn takes mail for "@host" and drops it: better refused
+    if not possible(local):
         return UNKNOWN, b""
     try:
         owner = find(local)
@@ -46,6 +47,11 @@ def check(local: bytes, find: Callable[[bytes], Owner | None]) -> tuple[bytes, b
             return KNOWN, b""
         return TROUBLE, path + b": " + words(error).encode()
     return UNKNOWN, b""
+
+
+def possible(local: bytes) -> bool:
+    """Whether there can be such a recipient at all. qmail-lspawn takes mail for "@host" and drops it: better refused."""
+    return bool(local) and b"\0" not in local
 
 
 def _is_file(path: bytes) -> bool:
