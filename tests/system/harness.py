@@ -16,7 +16,7 @@ import sys
 import threading
 import time
 
-from quail.cli.init import init_single
+from quail.cli.init_single import init_single
 from quail.net.tcprules import compile_rules
 from quail.queue.handover import Client
 
@@ -65,11 +65,20 @@ class Server:
     def __init__(self, path, *, name="joe", **control):
         self.path = path
         self.name = name
-        init_single(str(path), name=name, smtp_port=0)
-        for file, text in control.items():
-            self.control(file, text)
         self.process = None
         self.log = None
+        self.make()
+        for file, text in control.items():
+            self.control(file, text)
+
+    def make(self):
+        """The home, by `quail init`."""
+        init_single(str(self.path), name=self.name, smtp_port=0)
+
+    def spawn(self, *options):
+        """`quail serve`, as a process whose standard error is a pipe to us."""
+        command = [*QUAIL, "serve", "--home", str(self.path), *options]
+        return subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True)
 
     # Configuration.
 
@@ -99,10 +108,7 @@ class Server:
 
     def start(self, *options, wait=True):
         assert self.process is None
-        command = [*QUAIL, "serve", "--home", str(self.path), *options]
-        self.process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True
-        )
+        self.process = self.spawn(*options)
         self.log = Log(self.process.stderr)
         if wait:
             self.line(r"serving .*: smtp on ")
