@@ -11,7 +11,7 @@ import threading
 import pytest
 
 from quail.net.frames import Splitter, frame
-from quail.queue.handover import MAX_ADDRESS, MAX_ENVELOPE, decode_envelope
+from quail.queue.handover import MAX_ADDRESS, MAX_ENVELOPE, MAX_RECIPIENTS, decode_envelope
 
 PATIENCE = 60
 PROGRAM = (sys.executable, "-m", "quail.programs.qmail_queue")
@@ -211,9 +211,11 @@ def test_an_envelope_that_no_queue_would_take(home):
 
 
 def test_many_short_recipients(home):
-    envelope = b"F\0" + b"Ta@b\0" * 200_000 + b"\0"
-    assert home.run(envelope=envelope) == 0
-    assert home.dropped()[0][0].recipients == [b"a@b"] * 200_000
+    """No more are left in the drop than the queue would take."""
+    assert home.run(envelope=b"F\0" + b"Ta@b\0" * MAX_RECIPIENTS + b"\0") == 0
+    assert home.dropped()[0][0].recipients == [b"a@b"] * MAX_RECIPIENTS
+    assert home.run(envelope=b"F\0" + b"Ta@b\0" * (MAX_RECIPIENTS + 1) + b"\0") == 31
+    assert len(home.dropped()) == 1
 
 
 @pytest.mark.parametrize("redirection", ["0<&-", "0>/dev/null", "1<&-", "1>/dev/null"])

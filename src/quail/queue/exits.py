@@ -48,6 +48,7 @@ _TEXTS = {
 CRASHED = Reply(TEMPORARY, b"qq crashed (#4.3.0)")
 LOST = Reply(TEMPORARY, b"qq waitpid surprise (#4.3.0)")
 UNFIT = Reply(PERMANENT, b"qq permanent problem (#5.3.0)")  # an address that no envelope can hold
+TOO_MANY = Reply(PERMANENT, b"too many recipients (#5.5.3)")
 CANNOT_RUN = Reply(TEMPORARY, b"unable to run qmail-queue (#4.3.0)")
 
 

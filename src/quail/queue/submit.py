@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from quail.errors import PeerError
 from quail.queue import exits
 from quail.queue.drop_writer import leave
-from quail.queue.handover import MAX_ADDRESS, MAX_ENVELOPE, Client, Reply
+from quail.queue.handover import MAX_ADDRESS, MAX_ENVELOPE, MAX_RECIPIENTS, Client, Reply
 from quail.storage.spool import Spool
 
 _DROP_UMASK = 0o027  # the queue service reads what is in the drop by its group
@@ -51,6 +51,8 @@ def enqueue(sender: bytes, recipients: list[bytes], spool: Spool, *, home: str) 
 
 def _refusal(sender: bytes, recipients: list[bytes]) -> Reply | None:
     """What the queue would not take must not wait for it in the drop."""
+    if len(recipients) > MAX_RECIPIENTS:
+        return exits.TOO_MANY
     size = 3
     for address in (sender, *recipients):
         if len(address) > MAX_ADDRESS:

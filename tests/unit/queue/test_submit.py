@@ -14,7 +14,7 @@ import threading
 import pytest
 
 from quail.net.frames import Splitter, frame
-from quail.queue.handover import MAX_ADDRESS, MAX_ENVELOPE, decode_envelope
+from quail.queue.handover import MAX_ADDRESS, MAX_ENVELOPE, MAX_RECIPIENTS, decode_envelope
 
 PATIENCE = 60
 SOURCE = os.path.dirname(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))) + "/src"
@@ -459,3 +459,11 @@ def test_no_process_can_be_had(home):
 def test_addresses_that_would_be_several(home):
     assert home.hear(home.program(KEEP), recipients=["a\0Tb"]) == "D qq permanent problem (#5.3.0)"
     assert not (home.path / "envelope").exists()
+
+
+def test_more_recipients_than_a_queue_would_take(home):
+    from quail.queue.submit import submit
+
+    reply = submit(b"", [b"a@b"] * (MAX_RECIPIENTS + 1), [], home=str(home.path))
+    assert (reply.letter, reply.text) == (b"D", b"too many recipients (#5.5.3)")
+    assert home.dropped() == []
