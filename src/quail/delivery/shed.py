@@ -13,6 +13,7 @@ import socket
 from collections.abc import Callable
 
 from quail.delivery.settings import Settings
+from quail.supervise.tree import name_process
 
 _SOCKET = 3  # the one descriptor that a worker begins with, beside 0 to 2
 _IGNORED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGPIPE)
@@ -33,6 +34,7 @@ def shed(sock: socket.socket, settings: Settings) -> socket.socket:
     manager) are ignored from here on: lspawn decides when the worker ends. OSError: then the process must end.
     """
     _quiet()
+    name_process("delivery")
     kept = _keep_only(sock)
     os.umask(0o077)
     soft, hard = settings.nofile
