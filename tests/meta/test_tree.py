@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from quail.cli.init import init_single
+from quail.cli.init_single import init_single
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 SOURCE = f"{ROOT}/src"

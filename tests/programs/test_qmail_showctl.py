@@ -5,7 +5,7 @@ import os
 import pytest
 from launch import launch
 
-from quail.cli.init import init_single
+from quail.cli.init_single import init_single
 from quail.control.table import TABLE
 
 

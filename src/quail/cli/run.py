@@ -9,7 +9,7 @@ from email.message import EmailMessage
 
 import click
 
-from quail.cli.init import init_single
+from quail.cli.init_single import init_single
 from quail.cli.serve import Started, serve_home
 from quail.control.reader import Control
 from quail.users import mailboxes

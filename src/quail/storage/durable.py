@@ -22,9 +22,17 @@ def sync_directory(calls: SystemCalls, path: str) -> None:
 
 
 def replace_file(
-    path: str, data: bytes, *, mode: int = 0o644, calls: SystemCalls = REAL, tmp: str | None = None
+    path: str,
+    data: bytes,
+    *,
+    mode: int = 0o644,
+    owner: tuple[int, int] | None = None,
+    calls: SystemCalls = REAL,
+    tmp: str | None = None,
 ) -> None:
     """Replace path by data, durably: readers see the old file or the new one, never a part.
+
+    mode: of the new file, less the umask. owner: its uid and gid; the caller's without.
 
     The temporary file is `tmp`, by default path + ".tmp"; an old one left there by a crash is overwritten. Where a rename may
     be half done after a crash, the old one can be another name of path itself: then only the name goes.
@@ -38,6 +46,8 @@ def replace_file(
     fd = calls.open(tmp, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, mode)
     try:
         write_all(calls, fd, data)
+        if owner is not None:
+            calls.fchown(fd, *owner)
         calls.fsync(fd)
     finally:
         calls.close(fd)

@@ -1,4 +1,4 @@
-"""quail init: a whole home, never a half one, and never on top of something else."""
+"""quail init --single: a whole home, never a half one, and never on top of something else."""
 
 import os
 import pwd
@@ -7,7 +7,9 @@ import stat
 import pytest
 from click.testing import CliRunner
 
-from quail.cli.init import init, init_single
+from quail.cli import launchers
+from quail.cli.init import init
+from quail.cli.init_single import init_single
 from quail.control.checks import check
 from quail.control.reader import Control
 from quail.errors import PermanentError, TemporaryError, UsageError
@@ -17,13 +19,13 @@ from quail.users.lookup import Lookup
 
 
 def tree(home: str) -> dict[str, bytes | int]:
-    """Every path below the home: content of a file, mode of a folder."""
+    """Every path below the home: content of a file, with HOME for the home's own path; mode of a folder."""
     found: dict[str, bytes | int] = {}
     for folder, _, names in os.walk(home):
         found[os.path.relpath(folder, home)] = stat.S_IMODE(os.stat(folder).st_mode)
         for name in names:
             with open(os.path.join(folder, name), "rb") as file:
-                found[os.path.relpath(os.path.join(folder, name), home)] = file.read()
+                found[os.path.relpath(os.path.join(folder, name), home)] = file.read().replace(home.encode(), b"HOME")
     return found
 
 
@@ -188,7 +190,9 @@ class Failing(SystemCalls):
         return counted
 
 
-def test_interrupted_anywhere_it_is_no_home_and_the_next_init_completes_it(tmp_path) -> None:
+def test_interrupted_anywhere_it_is_no_home_and_the_next_init_completes_it(tmp_path, monkeypatch) -> None:
+    two = {"qmail-queue": "quail.programs.qmail_queue", "quail": "quail.cli.main"}
+    monkeypatch.setattr(launchers, "programs", lambda: two)  # the others are made as these are
     whole = str(tmp_path / "whole")
     counting = Failing(10**9)
     init_single(whole, name="joe", calls=counting)
@@ -224,7 +228,7 @@ def test_command(home: str) -> None:
 def test_command_says_what_is_missing(home: str) -> None:
     with pytest.raises(UsageError, match="quail init --single DIR"):
         CliRunner().invoke(init, [], catch_exceptions=False)
-    with pytest.raises(PermanentError, match="not in this version"):
-        CliRunner().invoke(init, ["--system", "example.com"], catch_exceptions=False)
+    with pytest.raises(UsageError, match="quail init --system DOMAIN"):
+        CliRunner().invoke(init, ["--system", "example.com", "--single", home], catch_exceptions=False)
     assert CliRunner().invoke(init, ["--single", home, "--smtp-port", "65536"]).exit_code == 2
     assert not os.path.exists(home)

@@ -1,0 +1,82 @@
+"""The programs in a home's bin/: a few lines each that start the interpreter lean and lead to the code (decision 0009).
+
+There is one for each module of quail/programs that has a main(), and one for `quail`. Each looks for quail first of all,
+before the library: no program has a module that could be taken for another. `quail` itself, whose dependencies may share a
+folder with anything, looks there last.
+"""
+
+import os
+import shlex
+
+from quail.cli.code import dependency_folders, interpreter, package, package_parent
+from quail.cli.home import DEFAULT_HOME
+from quail.errors import PermanentError
+from quail.storage.calls import REAL, SystemCalls
+from quail.storage.durable import replace_file
+from quail.storage.folders import make_folder
+
+FOLDER = "bin"
+_NO_PROGRAMS = ("__init__", "run")
+_LONGEST_SHEBANG = 127  # with its line feed, on Linux before 5.1 and most other systems
+
+
+def programs() -> dict[str, str]:
+    """The module of each program, by the name that people call: every file of quail/programs but the runner."""
+    found = {"quail": "quail.cli.main"}
+    for file in sorted(os.listdir(f"{package()}/programs")):
+        module, dot, ending = file.rpartition(".")
+        if dot and ending == "py" and module not in _NO_PROGRAMS:
+            found[module.rstrip("_").replace("_", "-")] = f"quail.programs.{module}"
+    return found
+
+
+def text(module: str, home: str) -> bytes:
+    """The launcher of a module for an absolute home."""
+    where = interpreter()
+    folders = [package_parent()]
+    if module == "quail.cli.main":
+        folders += [folder for folder in dependency_folders() if folder not in folders]
+        search = f"sys.path+={folders!r}"
+    else:
+        search = f"sys.path.insert(0,{folders[0]!r})"
+    for path in (where, home, *folders):
+        if not path.isprintable():
+            raise PermanentError(f"programs can't be started by way of {path!r}: a path must be printable")
+    lines = [*_first_lines(where), f"import sys;{search}"]
+    if home != DEFAULT_HOME:
+        lines.append(f"import os;os.environ.setdefault('QMAILHOME',{home!r})")
+    lines.append(f"from {module} import main;main()")
+    return os.fsencode("\n".join(lines) + "\n")
+
+
+def _first_lines(where: str) -> list[str]:
+    """What starts the interpreter: the kernel, or a shell if it would not understand."""
+    shebang = f"#!{where} -IS"
+    if len(os.fsencode(shebang)) < _LONGEST_SHEBANG and not any(char in where for char in " \t"):
+        return [shebang]
+    # To the shell a command, to Python the beginning of a string that the next line ends.
+    return ["#!/bin/sh", f"'''exec' {shlex.quote(where)} -IS \"$0\" \"$@\"", "' '''"]
+
+
+def write(home: str, *, owner: tuple[int, int] | None = None, calls: SystemCalls = REAL) -> list[str]:
+    """Make bin/ of the home, absolute, and what is missing in it or leads elsewhere; returns the names of these programs.
+
+    owner: uid and gid of folder and files; the caller's without. OSError if it can't be written.
+    """
+    folder = f"{home}/{FOLDER}"
+    make_folder(folder, owner=owner, calls=calls)
+    changed = []
+    for name, module in programs().items():
+        data = text(module, home)
+        if _read(f"{folder}/{name}") != data:
+            replace_file(f"{folder}/{name}", data, mode=0o755, owner=owner, tmp=f"{folder}/.{name}.tmp", calls=calls)
+            changed.append(name)
+    return changed
+
+
+def _read(path: str) -> bytes | None:
+    try:
+        with open(path, "rb") as file:
+            return file.read()
+    except FileNotFoundError:
+        return None
