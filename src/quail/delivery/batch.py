@@ -1,55 +1,43 @@
 """Local delivery of many messages at once, as qmail-local would do each: dot-qmail steps in order, then forwarding.
 
 Messages go through their steps side by side, so that all which are due for a Maildir at the same time share what durability
-costs. A step that fails ends its own message with a report; nothing is forwarded unless all other steps of the message
-succeeded (dot-qmail(5)). Texts are qmail-local's.
+costs, and what is to be forwarded is handed over as a whole. A step that fails ends its own message with a report; nothing
+is forwarded unless all other steps of the message succeeded (dot-qmail(5)). Texts are qmail-local's.
+
+Nothing here waits for anybody but the disk and the queue: messages with program or mbox steps are left to local.py.
 """
 
-import os
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 from quail import oserrors
-from quail.delivery.dotqmail import Plan, Plans, Refusal
+from quail.delivery import local
+from quail.delivery.dotqmail import Plan, Plans
 from quail.delivery.instructions import FORWARD, REFUSE
-from quail.delivery.message import Message, UnreadableError
+from quail.delivery.message import UnreadableError
+from quail.delivery.order import Order
+from quail.delivery.refusal import Refusal
 from quail.errors import QuailError
-from quail.message import address
 from quail.net.lspawn_protocol import DEFERRED, DELIVERED, FAILED
-from quail.queue.handover import Client
+from quail.queue.handover import MAX_UNANSWERED, Client
 from quail.storage import maildir
 from quail.storage.calls import REAL, SystemCalls
 
-LOOPING = b"This message is looping: it already has my Delivered-To line. (#5.4.6)\n"
-UNREADABLE = b"Unable to read message. (#4.3.0)\n"
-INTERNAL = b"Internal error in local delivery. (#4.3.0)\n"
-
 
 class Delivery:
-    """One message for one recipient; `letter` and `text` are its report once it is done (letter is empty before).
-
-    home: absolute path. dash, ext: facts 6.1. recipient: `local@host` after rewriting. tag: the caller's own.
+    """An order on its way; `letter` and `text` are its report once it is done (letter is empty before). tag: the caller's
+    own.
     """
 
-    __slots__ = (
-        "dash", "ext", "files", "forwards", "home", "letter", "message", "plan", "position", "recipient", "request",
-        "sender", "tag", "text",
-    )  # fmt: skip
+    __slots__ = ("files", "forwards", "letter", "order", "plan", "position", "request", "tag", "text")
 
     plan: Plan
     request: maildir.Request
 
-    def __init__(
-        self, tag: int, home: str, dash: bytes, ext: bytes, sender: bytes, recipient: bytes, message: Message
-    ) -> None:
-        """As described above."""
+    def __init__(self, tag: int, order: Order) -> None:
+        """Not begun."""
         self.tag = tag
-        self.home = home
-        self.dash = dash
-        self.ext = ext
-        self.sender = sender
-        self.recipient = recipient
-        self.message = message
+        self.order = order
         self.position = 0
         self.files = 0
         self.forwards: list[bytes] = []
@@ -61,43 +49,57 @@ class Delivery:
         self.letter = letter
         self.text = text
 
-    def delivered_to(self) -> bytes:
-        """The line that marks where the message has been; a second meeting is a loop."""
-        return b"Delivered-To: " + self.recipient.replace(b"\n", b"_") + b"\n"
-
 
 class Batches:
     """Delivers one batch after another for the same user."""
 
     def __init__(
-        self, default_delivery: bytes, queue: Client, log: Callable[[str], None], calls: SystemCalls = REAL
+        self,
+        default_delivery: bytes,
+        queue: Client,
+        log: Callable[[str], None],
+        calls: SystemCalls = REAL,
+        *,
+        programs: bool = True,
+        forwards: bool = True,
     ) -> None:
-        """`default_delivery`: dot-qmail lines. `log` gets causes that qmail-local's texts do not tell."""
+        """`default_delivery`: dot-qmail lines. `log` gets causes that qmail-local's texts do not tell. programs: whether
+        files may have program lines. forwards: whether `queue` is the way for forwarded mail.
+        """
         self._default_delivery = default_delivery
         self._queue = queue
         self._log = log
         self._calls = calls
-        self._plans = Plans(default_delivery)
+        self._programs = programs
+        self._forwards = forwards
+        self._plans = Plans(default_delivery, programs=programs)
         self._queue_trouble: Refusal | None = None
 
-    def deliver(self, deliveries: list[Delivery], done: Callable[[list[Delivery]], None]) -> None:
-        """Give every delivery its report and tell `done`, at once for those that need nothing from the queue."""
-        self._plans = Plans(self._default_delivery)
-        self._queue_trouble = None
-        active = [delivery for delivery in deliveries if self._guarded(self._begin, delivery)]
+    def deliver(self, deliveries: list[Delivery], done: Callable[[list[Delivery]], None]) -> list[Delivery]:
+        """Give deliveries their reports and tell `done`, at once of those that need nothing from the queue. Returns those that
+        were not begun, because they may wait for somebody.
+        """
+        self._plans = Plans(self._default_delivery, programs=self._programs)
+        begun = [delivery for delivery in deliveries if self._guarded(self._begin, delivery)]
+        apart = [delivery for delivery in begun if self._may_wait(delivery.plan)]
+        active = [delivery for delivery in begun if not self._may_wait(delivery.plan)] if apart else begun
+        together = active
         while active:
             due = [delivery for delivery in active if self._guarded(self._advance, delivery)]
             self._to_maildirs(due)
             active = [delivery for delivery in due if not delivery.letter]
         forwarding = [
-            delivery for delivery in deliveries if not delivery.letter and self._guarded(self._finish, delivery)
+            delivery for delivery in together if not delivery.letter and self._guarded(self._finish, delivery)
         ]
         ready = [delivery for delivery in deliveries if delivery.letter]
         if ready:
             done(ready)
-        for delivery in forwarding:
-            self._guarded(self._forward, delivery)
-            done([delivery])
+        if forwarding:
+            self._forward(forwarding, done)
+        return apart
+
+    def _may_wait(self, plan: Plan) -> bool:
+        return plan.may_wait or (plan.forwards and not self._forwards)
 
     def _guarded(self, step: Callable[[Delivery], bool], delivery: Delivery) -> bool:
         """Whether the step says that there is more to do; whatever it raises is a report of this delivery alone."""
@@ -106,18 +108,19 @@ class Batches:
         except Refusal as refusal:
             delivery.end(refusal.letter, refusal.text)
         except UnreadableError as error:
-            delivery.end(DEFERRED, UNREADABLE)
-            self._log(f"message for {delivery.recipient!r}: {error}")
+            delivery.end(DEFERRED, local.UNREADABLE)
+            self._log(f"message for {delivery.order.recipient!r}: {error}")
         except Exception:
-            delivery.end(DEFERRED, INTERNAL)
+            delivery.end(DEFERRED, local.INTERNAL)
             self._log(traceback.format_exc())
         return False
 
     def _begin(self, delivery: Delivery) -> bool:
-        self._plans.check_home(delivery.home)
-        if delivery.message.header_has(delivery.delivered_to()):
-            raise Refusal(FAILED, LOOPING)
-        delivery.plan = self._plans.find(delivery.home, delivery.dash, delivery.ext)
+        order = delivery.order
+        self._plans.check_home(order.home)
+        if order.message.header_has(order.delivered_to()):
+            raise Refusal(FAILED, local.LOOPING)
+        delivery.plan = self._plans.find(order.home, order.dash, order.ext)
         return True
 
     @staticmethod
@@ -132,7 +135,7 @@ class Batches:
             elif step.kind == REFUSE:
                 raise Refusal(DEFERRED, step.value + b"\n")
             else:
-                delivery.request = _request(delivery, os.fsdecode(step.value))
+                delivery.request = local.maildir_request(delivery.order, step.value, create=delivery.plan.make_maildir)
                 return True
         return False
 
@@ -144,7 +147,7 @@ class Batches:
         except Exception:
             self._log(traceback.format_exc())
             for delivery in due:
-                delivery.end(DEFERRED, INTERNAL)
+                delivery.end(DEFERRED, local.INTERNAL)
             return
         for delivery in due:
             request = delivery.request
@@ -159,44 +162,53 @@ class Batches:
         """Report what has only files; True if there is something to forward."""
         if delivery.forwards:
             return True
-        delivery.end(DELIVERED, b"did %d+0+0\n" % delivery.files)
+        delivery.end(DELIVERED, local.counts(delivery.files, 0, 0))
         return False
 
-    def _forward(self, delivery: Delivery) -> bool:
-        """Hand the message to the queue, for all forward addresses at once."""
+    # Forwarding: many messages go to the queue before the first reply is waited for, so that it has them in one batch too.
+
+    def _forward(self, deliveries: list[Delivery], done: Callable[[list[Delivery]], None]) -> None:
+        """Hand each over, for all its addresses at once, and report what the queue has answered."""
+        self._queue_trouble = None
+        for start in range(0, len(deliveries), MAX_UNANSWERED):
+            lot = deliveries[start : start + MAX_UNANSWERED]
+            submitted = [delivery for delivery in lot if self._guarded(self._submit, delivery)]
+            ended = [delivery for delivery in lot if delivery.letter]
+            for delivery in submitted:
+                if ended and not self._queue.has_reply:
+                    done(ended)
+                    ended = []
+                self._guarded(self._hear, delivery)
+                ended.append(delivery)
+            done(ended)
+
+    def _submit(self, delivery: Delivery) -> bool:
+        order = delivery.order
         if self._queue_trouble is not None:
             raise self._queue_trouble  # one wait for a queue that does not answer is enough for a batch
-        local, host = address.split(delivery.recipient)
-        sender = self._plans.new_sender(delivery.home, delivery.dash, delivery.ext, delivery.sender, local, host)
+        sender = self._plans.new_sender(order.home, order.dash, order.ext, order.sender, order.local, order.host)
         try:
-            reply = self._queue.send(sender, delivery.forwards, _forwarded(delivery))
+            self._queue.submit(sender, delivery.forwards, local.forwarded(order))
         except UnreadableError:
             raise
         except (OSError, QuailError) as error:
-            reason = oserrors.words(error) if isinstance(error, OSError) else str(error)
-            self._queue_trouble = _cannot_forward(DEFERRED, f"can't reach the queue: {reason} (#4.3.0)".encode())
-            raise self._queue_trouble from error
+            raise self._trouble(error) from error
+        return True
+
+    def _hear(self, delivery: Delivery) -> bool:
+        try:
+            reply = self._queue.reply()
+        except (OSError, QuailError) as error:
+            raise self._trouble(error) from error
         if reply.letter != DELIVERED:
-            raise _cannot_forward(reply.letter, reply.text)
-        delivery.end(DELIVERED, b"did %d+%d+0\nqp %b\n" % (delivery.files, len(delivery.forwards), reply.text))
+            raise local.cannot_forward(reply.letter, reply.text)
+        text = local.counts(delivery.files, len(delivery.forwards), 0)
+        delivery.end(DELIVERED, text + b"qp %b\n" % reply.text)
         return False
 
-
-def _request(delivery: Delivery, path: str) -> maildir.Request:
-    if not path.startswith("/"):
-        path = f"{delivery.home}/{path.removeprefix('./')}"
-    sender = address.quote(delivery.sender).replace(b"\n", b"_")
-    head = b"Return-Path: <%b>\n%b" % (sender, delivery.delivered_to())
-    message, create = delivery.message, delivery.plan.make_maildir
-    if message.descriptor < 0:
-        return maildir.Request(path, head, message.inline, create=create)
-    return maildir.Request(path, head + message.inline, message.descriptor, message.size, create=create)
-
-
-def _forwarded(delivery: Delivery) -> Iterator[bytes]:
-    yield delivery.delivered_to()
-    yield from delivery.message.chunks()
-
-
-def _cannot_forward(letter: bytes, text: bytes) -> Refusal:
-    return Refusal(letter, b"Unable to forward message: %b.\n" % text.rstrip(b"\n."))
+    def _trouble(self, error: Exception) -> Refusal:
+        """What all hear that the queue has not answered; the first error is the cause of the others."""
+        if self._queue_trouble is None:
+            reason = oserrors.words(error) if isinstance(error, OSError) else str(error)
+            self._queue_trouble = local.cannot_forward(DEFERRED, f"can't reach the queue: {reason} (#4.3.0)".encode())
+        return self._queue_trouble

@@ -9,7 +9,8 @@ import os
 import stat
 
 from quail import oserrors
-from quail.delivery.instructions import MBOX, PROGRAM, Step, parse
+from quail.delivery.instructions import FORWARD, MBOX, PROGRAM, Step, parse, words
+from quail.delivery.refusal import Refusal
 from quail.net.lspawn_protocol import DEFERRED, FAILED
 from quail.users import qmailfile
 
@@ -17,36 +18,50 @@ WRITABLE_BY_OTHERS = 0o002  # qmail's conf-patrn
 MAX_FILE = 1 << 20  # bytes of a dot-qmail file
 ABSENT = (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP, errno.ENXIO)
 BLANK = b"Uh-oh: first line of .qmail file is blank. (#4.2.1)\n"
+NO_PROGRAMS = (
+    b"programs are not run in a single home that is served by root: serve it as its user, or make it a system home"
+    b" (quail init --system)"
+)
+STICKY = b"Home directory is sticky: user is editing his .qmail file. (#4.2.1)\n"
 NO_MAILBOX = b"Sorry, no mailbox here by that name. (#5.1.1)\n"
 
 
-class Refusal(Exception):  # noqa: N818  it is an answer, not an error of this program
-    """The delivery ends here with this report."""
-
-    def __init__(self, letter: bytes, text: bytes) -> None:
-        """Letter and text of the report."""
-        super().__init__(letter, text)
-        self.letter = letter
-        self.text = text
-
-
 class Plan:
-    """Steps to follow. make_maildir: they are the default delivery, whose Maildir is made when it is missing."""
+    """Steps to follow. name: of the file that has them. default: what `default` in that name stands for, if it is there.
+    make_maildir: they are the default delivery, whose Maildir is made when it is missing.
+    """
 
-    __slots__ = ("make_maildir", "steps")
+    __slots__ = ("default", "make_maildir", "name", "steps")
 
-    def __init__(self, steps: list[Step], *, make_maildir: bool) -> None:
+    def __init__(self, steps: list[Step], name: bytes, default: bytes | None, *, make_maildir: bool) -> None:
         """As described above."""
         self.steps = steps
+        self.name = name
+        self.default = default
         self.make_maildir = make_maildir
+
+    @property
+    def may_wait(self) -> bool:
+        """Whether a step may take as long as somebody else likes: a program, or a file that others lock."""
+        return any(step.kind in (PROGRAM, MBOX) for step in self.steps)
+
+    @property
+    def forwards(self) -> bool:
+        """Whether a step forwards."""
+        return any(step.kind == FORWARD for step in self.steps)
+
+    def where(self, step: Step) -> bytes:
+        """File and line, for people."""
+        return b"%b line %d" % (self.name, step.line)
 
 
 class Plans:
     """Plans by owner, looked up once."""
 
-    def __init__(self, default_delivery: bytes) -> None:
-        """`default_delivery` holds dot-qmail lines."""
+    def __init__(self, default_delivery: bytes, *, programs: bool = True) -> None:
+        """`default_delivery` holds dot-qmail lines. programs: whether a file may have program lines."""
         self._default = default_delivery
+        self._programs = programs
         self._homes: dict[str, Refusal | None] = {}
         self._plans: dict[tuple[str, bytes, bytes], Plan | Refusal] = {}
         self._senders: dict[tuple[str, bytes, bytes], bytes] = {}
@@ -74,33 +89,38 @@ class Plans:
         return plan
 
     def _read(self, home: str, dash: bytes, ext: bytes) -> Plan:
-        for name, _default in qmailfile.candidates(dash, ext):
+        for name, default in qmailfile.candidates(dash, ext):
             path = f"{home}/{os.fsdecode(name)}"
             found = _slurp(path, name)
             if found is None:
                 continue
             content, executable = found
             if content:
-                return self._plan(content, path, executable=executable, make_maildir=False)
-            return self._default_plan()
+                return self._plan(content, os.fsencode(path), default, executable=executable)
+            return self._default_plan(default)
         if dash:
             raise Refusal(FAILED, NO_MAILBOX)
-        return self._default_plan()
+        return self._default_plan(None)
 
-    def _default_plan(self) -> Plan:
-        return self._plan(self._default, "control/defaultdelivery", executable=False, make_maildir=True)
+    def _default_plan(self, default: bytes | None) -> Plan:
+        return self._plan(self._default, b"control/defaultdelivery", default, make_maildir=True)
 
-    @staticmethod
-    def _plan(content: bytes, path: str, *, executable: bool, make_maildir: bool) -> Plan:
-        if not content or content.startswith(b"\n"):
+    def _plan(
+        self,
+        content: bytes,
+        name: bytes,
+        default: bytes | None,
+        *,
+        executable: bool = False,
+        make_maildir: bool = False,
+    ) -> Plan:
+        if not words(content.partition(b"\n")[0]):
             raise Refusal(DEFERRED, BLANK)
-        steps = parse(content, forward_only=executable)
-        for step in steps:
-            if step.kind in (PROGRAM, MBOX):
-                what = "run programs" if step.kind == PROGRAM else "deliver to mbox files"
-                text = f"{path} line {step.line}: this version of Quail can't {what}. (#4.3.0)\n"
-                raise Refusal(DEFERRED, os.fsencode(text))
-        return Plan(steps, make_maildir=make_maildir)
+        plan = Plan(parse(content, forward_only=executable), name, default, make_maildir=make_maildir)
+        for step in plan.steps:
+            if step.kind == PROGRAM and not self._programs:
+                raise Refusal(DEFERRED, b"%b: %b. (#4.3.0)\n" % (plan.where(step), NO_PROGRAMS))
+        return plan
 
     def new_sender(self, home: str, dash: bytes, ext: bytes, sender: bytes, local: bytes, host: bytes) -> bytes:
         """The envelope sender of what this address forwards: rewritten if it is a list with an owner (facts 6.7)."""
@@ -125,7 +145,7 @@ def _home_trouble(home: str) -> Refusal | None:
     if mode & WRITABLE_BY_OTHERS:
         return Refusal(DEFERRED, b"Uh-oh: home directory is writable. (#4.7.0)\n")
     if mode & stat.S_ISVTX:
-        return Refusal(DEFERRED, b"Home directory is sticky: user is editing his .qmail file. (#4.2.1)\n")
+        return Refusal(DEFERRED, STICKY)
     return None
 
 

@@ -22,11 +22,16 @@ class Step:
         self.line = line
 
 
+def words(line: bytes) -> bytes:
+    """What counts of a line: no path, command or address can hold a NUL, nor end in a blank."""
+    return line.partition(b"\0")[0].rstrip(b" \t")
+
+
 def parse(content: bytes, *, forward_only: bool = False) -> list[Step]:
     """All steps of a file. With forward_only (its x bit), and after a line `+list`, only forwarding is allowed."""
     steps: list[Step] = []
     for number, raw in enumerate(content.split(b"\n"), 1):
-        line = raw.partition(b"\0")[0].rstrip(b" \t")  # no path, command or address can hold a NUL
+        line = words(raw)
         first = line[:1]
         if not line or first == b"#":
             continue

@@ -6,6 +6,7 @@ or D and why not. Imported by programs that run once per message: keep it lean.
 """
 
 import _socket as socket  # the public module takes as long to load as the interpreter itself
+import os
 from collections.abc import Iterable, Iterator
 
 from quail.errors import PeerError
@@ -18,6 +19,7 @@ MAX_ENVELOPE = 8 << 20  # bytes; some eight thousand of the longest addresses, h
 MAX_REPLY = 4096
 CHUNK = 65536
 MAX_UNANSWERED = 64  # messages that a client has submitted; the queue takes more, and their replies fit any buffer
+_MAX_SOCKET_PATH = 107  # bytes; unix(7)
 _GONE = "the queue closed the connection before it answered"
 
 
@@ -131,8 +133,9 @@ class Client:
         chunks: Iterable[bytes],
         attributes: Iterable[tuple[bytes, bytes]] = (),
     ) -> None:
-        """The first half of send(). Replies come in the order of the messages; each is due one reply(), unless its submit()
-        has raised. Once the connection has ended nothing is submitted until every lost reply has been asked for.
+        """Hand over one message as send() does, and leave its reply for later. Replies come in the order of the messages, and
+        each is to be asked for with one reply(), unless its submit() has raised. When the connection has ended nothing is
+        submitted until every lost reply has been asked for.
         """
         assert self._unanswered < MAX_UNANSWERED
         if self._lost:
@@ -187,7 +190,7 @@ class Client:
             connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
             try:
                 connection.settimeout(self._timeout)
-                connection.connect(self._path)
+                _connect(connection, self._path)
             except BaseException:
                 connection.close()
                 raise
@@ -198,10 +201,13 @@ class Client:
         try:
             return next(source, None)
         except BaseException:
-            if self._unanswered:
-                self._write(connection, ABANDON)  # the others must have their replies
-            else:
+            if not self._unanswered:
                 self._lose()
+                raise
+            try:
+                self._write(connection, ABANDON)  # the others must have their replies
+            except OSError:
+                pass  # lost, which they will hear
             raise
 
     def _write(self, connection: socket.socket, data: bytes) -> None:
@@ -235,3 +241,15 @@ class Client:
             self._socket = None
         self._arrived = b""
         self._unanswered = self._lost = 0
+
+
+def _connect(connection: socket.socket, path: str) -> None:
+    """Also to a path that is too long for the name of a socket."""
+    if len(os.fsencode(path)) <= _MAX_SOCKET_PATH:
+        connection.connect(path)
+        return
+    folder = os.open(os.path.dirname(path), os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        connection.connect(f"/proc/self/fd/{folder}/{os.path.basename(path)}")
+    finally:
+        os.close(folder)

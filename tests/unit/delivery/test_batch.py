@@ -5,9 +5,13 @@ import os
 import pytest
 
 from quail.delivery import batch as batch_module
+from quail.delivery import local as local_module
 from quail.delivery.batch import Batches, Delivery
+from quail.delivery.dotqmail import NO_PROGRAMS
 from quail.delivery.message import Message
-from quail.queue.handover import Reply
+from quail.delivery.order import Order
+from quail.message import address
+from quail.queue.handover import MAX_UNANSWERED, Reply
 from quail.storage.calls import SystemCalls
 
 BODY = b"Subject: hello\n\nbody\n"
@@ -19,9 +23,16 @@ class Queue:
     def __init__(self):
         self.taken = []
         self.answer = Reply(b"K", b"17")
+        self.unanswered = 0
+        self.has_reply = False
 
-    def send(self, sender, recipients, chunks, attributes=()):
+    def submit(self, sender, recipients, chunks, attributes=()):
+        assert self.unanswered < MAX_UNANSWERED
         self.taken.append((sender, list(recipients), b"".join(chunks)))
+        self.unanswered += 1
+
+    def reply(self):
+        self.unanswered -= 1
         if isinstance(self.answer, Exception):
             raise self.answer
         return self.answer
@@ -48,7 +59,8 @@ class House:
         return sorted(path.read_bytes() for path in (self.home / name / "new").iterdir())
 
     def delivery(self, *, dash=b"", ext=b"", sender=b"s@x.y", recipient=b"u@ex.org", message=None):
-        return Delivery(0, str(self.home), dash, ext, sender, recipient, message or Message(BODY))
+        local, host = address.split(recipient)
+        return Delivery(0, Order(b"u", str(self.home), local, dash, ext, host, sender, message or Message(BODY)))
 
     def run(self, *deliveries):
         told = []
@@ -134,13 +146,34 @@ def test_x_bit_refuses_programs(house):
     assert house.queue.taken == []
 
 
-@pytest.mark.parametrize(("line", "what"), [(b"|exit 99", b"run programs"), (b"./Mailbox", b"deliver to mbox files")])
-def test_what_this_version_cannot_do_is_put_off_before_anything_is_done(house, line, what):
+@pytest.mark.parametrize("line", [b"|exit 99", b"./Mailbox"])
+def test_what_may_wait_is_left_to_a_process_of_its_own(house, line):
     house.maildir("M")
-    letter, text = house.extended(b"./M/\n&a@b\n" + line + b"\n")
-    where = os.fsencode(house.home / ".qmail-x")
-    assert (letter, text) == (b"Z", where + b" line 3: this version of Quail can't " + what + b". (#4.3.0)\n")
+    house.write(".qmail-x", b"./M/\n&a@b\n" + line + b"\n")
+    apart, plain = house.delivery(dash=b"-", ext=b"x"), house.delivery()
+    told = []
+    batches = Batches(house.default, house.queue, house.log.append, house.calls)
+    assert batches.deliver([apart, plain], told.extend) == [apart]
+    assert told == [plain]
+    assert (apart.letter, plain.letter) == (b"", b"K")
     assert house.mail("M") == house.queue.taken == []
+
+
+def test_forwarding_by_another_way_than_the_queue_is_left_too(house):
+    house.write(".qmail-x", b"&a@b\n")
+    apart, plain = house.delivery(dash=b"-", ext=b"x"), house.delivery()
+    batches = Batches(house.default, house.queue, house.log.append, house.calls, forwards=False)
+    assert batches.deliver([apart, plain], list) == [apart]
+    assert house.queue.taken == []
+
+
+def test_program_lines_may_be_forbidden(house):
+    house.write(".qmail-x", b"# mine\n./M/\n|true\n")
+    delivery = house.delivery(dash=b"-", ext=b"x")
+    batches = Batches(house.default, house.queue, house.log.append, house.calls, programs=False)
+    assert batches.deliver([delivery], list) == []
+    where = os.fsencode(house.home / ".qmail-x") + b" line 3: "
+    assert (delivery.letter, delivery.text) == (b"Z", where + NO_PROGRAMS + b". (#4.3.0)\n")
 
 
 def test_forwarding_waits_for_all_else(house):
@@ -194,14 +227,41 @@ def test_forwarding_fails(house, answer, letter, text):
 def test_a_queue_that_does_not_answer_is_waited_for_once_and_holds_nothing_else_up(house):
     house.write(".qmail-x", b"&a@b\n")
     house.queue.answer = TimeoutError("timed out")
-    deliveries = [house.delivery(dash=b"-", ext=b"x"), house.delivery(), house.delivery(dash=b"-", ext=b"x")]
+    number = 2 * MAX_UNANSWERED
+    deliveries = [house.delivery(dash=b"-", ext=b"x") for _ in range(number)] + [house.delivery()]
     told = []
-    Batches(house.default, house.queue, house.log.append).deliver(
-        deliveries, lambda done: told.append((len(house.queue.taken), [one.letter for one in done]))
-    )
-    assert told == [(0, [b"K"]), (1, [b"Z"]), (1, [b"Z"])]
+    batches = Batches(house.default, house.queue, house.log.append)
+    batches.deliver(deliveries, lambda done: told.extend((one.letter, len(house.queue.taken)) for one in done))
+    assert told == [(b"K", 0)] + [(b"Z", MAX_UNANSWERED)] * number
+    assert {one.text for one in deliveries[:-1]} == {
+        b"Unable to forward message: can't reach the queue: timed out (#4.3.0).\n"
+    }
     house.queue.answer = Reply(b"K", b"17")
+    house.queue.unanswered = 0
     assert house.run(house.delivery(dash=b"-", ext=b"x"))[0][0] == b"K"
+
+
+def test_forwarded_mail_is_all_handed_over_before_a_reply_is_awaited(house):
+    house.write(".qmail-x", b"&a@b\n")
+    taken = []
+    reply = house.queue.reply
+    house.queue.reply = lambda: taken.append(len(house.queue.taken)) or reply()
+    reports = house.run(*[house.delivery(dash=b"-", ext=b"x") for _ in range(MAX_UNANSWERED + 3)])
+    assert reports == [(b"K", b"did 0+1+0\nqp 17\n")] * (MAX_UNANSWERED + 3)
+    assert taken == [MAX_UNANSWERED] * MAX_UNANSWERED + [MAX_UNANSWERED + 3] * 3
+
+
+def test_a_message_that_cannot_be_read_costs_the_others_nothing(house):
+    house.write(".qmail-x", b"&a@b\n")
+    fd = os.memfd_create("message")
+    os.write(fd, b"0123456789")
+    short = Message(b"A: b\n\n", fd)
+    os.ftruncate(fd, 4)
+    messages = [Message(b"1\n"), short, Message(b"3\n")]
+    reports = house.run(*[house.delivery(dash=b"-", ext=b"x", message=message) for message in messages])
+    assert [letter for letter, _ in reports] == [b"K", b"Z", b"K"]
+    assert [body.rpartition(b"org\n")[2] for _, _, body in house.queue.taken] == [b"1\n", b"3\n"]
+    os.close(fd)
 
 
 @pytest.mark.parametrize("recipient", [b"u-x@ex.org", b"u-X@ex.org"])
@@ -336,6 +396,6 @@ def test_a_bug_loses_nothing(house, monkeypatch, broken):
     def bug(*_):
         raise ZeroDivisionError("planted")
 
-    monkeypatch.setattr(batch_module.address if broken == "quote" else batch_module.maildir, broken, bug)
-    assert house.run(house.delivery(), house.delivery()) == [(b"Z", batch_module.INTERNAL)] * 2
+    monkeypatch.setattr(address if broken == "quote" else batch_module.maildir, broken, bug)
+    assert house.run(house.delivery(), house.delivery()) == [(b"Z", local_module.INTERNAL)] * 2
     assert "planted" in house.log[0]
