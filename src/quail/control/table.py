@@ -22,7 +22,6 @@ SERVED = ("smtp",)
 
 # Programs of qmail that this version does not have. Their files are known, so that a site can bring its control/ along.
 NOT_YET = {
-    "qmail-inject": "mail is not yet injected by programs of this machine",
     "qmail-remote": "remote delivery is not in this version",
     "qmail-qmqpc": "handing mail to a QMQP server is not in this version",
 }
@@ -161,7 +160,7 @@ _OWN = (
           doc="space of the queue's file system that new mail leaves free"),
     Entry("mode", LINE, b"system", "serve qmail-pw2u", blank=False, choices=(b"single", b"system"), effect=RESTART,
           example="single", own=True, doc="single: all services run as the user that starts them; system: as qmail's accounts"),
-    Entry("programtimeout", INTEGER, 3600, "lspawn", unit="seconds", own=True,
+    Entry("programtimeout", INTEGER, 3600, "lspawn qmail-local", unit="seconds", own=True,
           doc="how long a program named in a .qmail file may run before it is ended and its delivery put off; 0 for ever"),
     Entry("rcptcheck", INTEGER, 1, "smtpd users", high=1, own=True,
           doc="1 refuses unknown local users while the client waits; 0 accepts them and bounces later"),

@@ -68,7 +68,7 @@ def report(order: Order, plans: Plans, surroundings: Surroundings) -> tuple[int,
     try:
         return 0, deliver(order, plans, surroundings)
     except Refusal as refusal:
-        return EXIT_PERMANENT if refusal.letter == FAILED else EXIT_TEMPORARY, refusal.text
+        return exit_code(refusal), refusal.text
     except OrphanedError:
         return EXIT_TEMPORARY, b""
     except Exception:
@@ -179,6 +179,11 @@ def describe(order: Order, plans: Plans, *, warn: Callable[[bytes], None]) -> by
         number[step.kind] += 1
         lines.append(b"%b %b\n" % (step.kind.encode(), step.value))
     return b"".join(lines) + counts(number[MAILDIR] + number[MBOX], number[FORWARD], number[PROGRAM])
+
+
+def exit_code(refusal: Refusal) -> int:
+    """What qmail-local exits with."""
+    return EXIT_PERMANENT if refusal.letter == FAILED else EXIT_TEMPORARY
 
 
 def counts(files: int, forwards: int, programs: int) -> bytes:
