@@ -94,7 +94,7 @@ def test_what_is_said_to_be_absent_is_not_read() -> None:
     assert {name for name in FOUND if set(TABLE[name].readers) & set(NOT_YET)} == set()
 
 
-@pytest.mark.parametrize("name", ["qmail-inject", "qmail-remote", "qmail-qmqpc"])
+@pytest.mark.parametrize("name", ["qmail-remote", "qmail-qmqpc"])
 def test_absent_programs_are_absent(name: str) -> None:
     assert name in NOT_YET
     assert not os.path.exists(f"{SOURCE}/programs/{name.replace('-', '_')}.py")
