@@ -1,7 +1,8 @@
-"""quail user: the mailboxes of a single home. In a system home they are the machine's accounts, and `adduser` makes them."""
+"""quail user: the mailboxes of a home. In a system home they are the machine's accounts, and `useradd` makes them."""
 
 import json
 import os
+from typing import cast
 
 import click
 
@@ -9,12 +10,18 @@ from quail.cli import table
 from quail.cli.home import become_owner, home_option, must_be_home
 from quail.control.reader import Control
 from quail.errors import PermanentError
-from quail.users import build, mailboxes
+from quail.users import build, machine, mailboxes
+from quail.users.nss import by_name
+
+_ADD = (
+    "make an account with `useradd -m NAME`; for an address without an account write alias/.qmail-NAME or users/append"
+)
+_REMOVE = "remove the account with `userdel NAME`, or name it in users/exclude"
 
 
 @click.group("user")
 def user() -> None:
-    """Add, remove and list the mailboxes of a single home."""
+    """Add, remove and list the mailboxes of a home."""
 
 
 @user.command()
@@ -22,7 +29,7 @@ def user() -> None:
 @home_option
 def add(name: str, home: str) -> None:
     """Make the mailbox NAME; mail for it comes there from now on, and for NAME-EXT as its .qmail-EXT files say."""
-    uid, gid = _enter_as_owner(home)
+    uid, gid = _enter_single(home, _ADD)
     kept = mailboxes.fit_name(name)
     if kept != name:
         click.echo(f"Names are kept in lower case: {kept}.", err=True)
@@ -38,7 +45,7 @@ def add(name: str, home: str) -> None:
 @home_option
 def remove(name: str, keep_mail: bool, yes: bool, home: str) -> None:
     """Remove the mailbox NAME; mail for it is refused from now on."""
-    _enter_as_owner(home)
+    _enter_single(home, _REMOVE)
     kept = mailboxes.fit_name(name)
     maildir = os.path.join(os.path.abspath(home), "mail", kept, "Maildir")
     if not keep_mail and not yes and os.path.isdir(maildir):
@@ -56,24 +63,39 @@ def remove(name: str, keep_mail: bool, yes: bool, home: str) -> None:
 @click.option("--json", "as_json", is_flag=True, help="One JSON list instead of a table.")
 @home_option
 def list_(as_json: bool, home: str) -> None:
-    """Show the mailboxes, how much mail is in them, and the other addresses."""
-    _must_be_single(home)
-    found = [_describe(row) for row in mailboxes.rows(home)]
+    """Show the mailboxes. In a single home with how much mail is in them, and the other addresses."""
+    if single := _is_single(home):
+        found = [_describe(row) for row in mailboxes.rows(home)]
+    else:
+        found = [_describe_user(user) for user in machine.mail_users(home, machine.listed())]
     if as_json:
         click.echo(json.dumps(found, indent=2))
-    elif found:
+    elif not found:
+        click.echo(f"There is no mailbox yet. To make one: {'quail user add NAME' if single else 'useradd -m NAME'}")
+    elif single:
         _print_table(found)
     else:
-        click.echo("There is no mailbox yet. To make one: quail user add NAME")
+        _print_users(found)
 
 
 @user.command()
+@click.option("-q", "--quiet", is_flag=True, help="Say nothing unless something is wrong.")
 @home_option
-def rebuild(home: str) -> None:
-    """Make users/assign and users/cdb again after users/append was edited by hand."""
-    _enter_as_owner(home)
-    count = len(build.rebuild(home))
-    click.echo(f"users/assign and users/cdb have the {count} lines of users/append now")
+def rebuild(quiet: bool, home: str) -> None:
+    """Make users/assign and users/cdb again of users/append and, in a system home, of the machine's accounts."""
+    if _is_single(home):
+        become_owner(home)
+        count = len(build.rebuild(home))
+        said = f"users/assign and users/cdb have the {count} lines of users/append now"
+    else:
+        if os.geteuid() != 0:
+            raise PermanentError(f"users/assign of the system home {home} is root's to make: call this as root")
+        os.umask(0o022)
+        count, changed = build.rebuild_of_accounts(home, machine.listed(), by_name)
+        state = "made anew" if changed else "up to date"
+        said = f"users/assign and users/cdb are {state}: {count} lines, from the machine's accounts and users/append"
+    if not quiet:
+        click.echo(said)
 
 
 def _describe(row: mailboxes.Row) -> dict[str, object]:
@@ -99,14 +121,38 @@ def _print_table(found: list[dict[str, object]]) -> None:
     table.show(("Name", "New", "Read", "Where it goes"), rows, numbers=("New", "Read"))
 
 
-def _must_be_single(home: str) -> None:
+def _describe_user(user: machine.MailUser) -> dict[str, object]:
+    """What the list shows of a user of a system home; these are the keys of --json, and stay."""
+    return {
+        "name": user.name,
+        "uid": user.uid,
+        "gid": user.gid,
+        "kind": "account",
+        "home": user.home,
+        "maildir": user.maildir,
+        "has_maildir": user.has_maildir,
+    }
+
+
+def _print_users(found: list[dict[str, object]]) -> None:
+    there = {True: "yes", False: "not yet", None: "can't be seen"}
+    rows = [
+        [str(about["name"]), str(about["uid"]), str(about["home"]), there[cast("bool | None", about["has_maildir"])]]
+        for about in found
+    ]
+    table.show(("Name", "Uid", "Home", "Maildir"), rows, numbers=("Uid",))
+
+
+def _is_single(home: str) -> bool:
     must_be_home(home)
-    if Control(f"{home}/control").line("mode") != b"single":
-        raise PermanentError(
-            f"{home} is a system home, whose users are the accounts of this machine: use adduser and deluser"
-        )
+    return Control(f"{home}/control").line("mode") == b"single"
 
 
-def _enter_as_owner(home: str) -> tuple[int, int]:
-    _must_be_single(home)
-    return become_owner(home)
+def _enter_single(home: str, instead: str) -> tuple[int, int]:
+    """Become the owner of a single home; PermanentError, which says what to do instead, if it is a system home."""
+    if _is_single(home):
+        return become_owner(home)
+    rebuild_it = ", then call `quail user rebuild`" if os.path.exists(f"{home}/users/cdb") else ""
+    raise PermanentError(
+        f"{home} is a system home, whose users are the accounts of this machine: {instead}{rebuild_it}"
+    )

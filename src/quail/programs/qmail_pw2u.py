@@ -5,14 +5,10 @@ without the option), -h stop at one, -H don't look at homes; -u take names with 
 between name and extension, -C no extensions; -/ keep dot-qmail files in ~/.qmail/. Exit 0, 100 if called wrongly, else 111.
 """
 
-import errno
-import os
-
 from quail.control.reader import Control, read_file
-from quail.errors import TemporaryError, UsageError
-from quail.oserrors import words
+from quail.errors import UsageError
 from quail.programs.run import enter_home, output, program, read_input
-from quail.users.passwd import SKIP_MISSING, STOP_MISSING, UNCHECKED, Files, Options, assign
+from quail.users.passwd import SKIP_MISSING, STOP_MISSING, UNCHECKED, Files, Options, assign, owner_of
 
 _HOMES = {ord("o"): SKIP_MISSING, ord("h"): STOP_MISSING, ord("H"): UNCHECKED}
 
@@ -23,7 +19,7 @@ def main(args: list[bytes]) -> int:
     enter_home()
     # A single home has no account alias: its users are those of users/append.
     need_alias = Control().line("mode") != b"single"
-    output(assign(read_input(), options, Files(read_file), _owner_of, need_alias=need_alias))
+    output(assign(read_input(), options, Files(read_file), owner_of, need_alias=need_alias))
     return 0
 
 
@@ -58,15 +54,6 @@ def _break_char(char: bytes) -> bytes:
     if char in b":\n":  # the empty one too
         raise UsageError
     return char
-
-
-def _owner_of(path: bytes) -> int | None:
-    try:
-        return os.stat(path).st_uid
-    except OSError as error:
-        if error.errno in (errno.ENOENT, errno.ENOTDIR):
-            return None
-        raise TemporaryError(f"unable to look at home directory {os.fsdecode(path)}: {words(error)}") from error
 
 
 if __name__ == "__main__":

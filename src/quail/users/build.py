@@ -1,21 +1,29 @@
-"""users/append -> users/assign -> users/cdb in a home whose users are its own, not the machine's (a single home).
+"""users/append -> users/assign -> users/cdb: what people and `quail user` edit, what is made of it, and what counts.
 
-users/append is what people and `quail user` edit. users/assign is made of it, with the final dot and, behind the dot where
-nobody reads, a sum that tells our own work from what somebody wrote into the file by hand: that is not overwritten.
+In a single home users/append says it all; in a system home the machine's accounts come first, by qmail-pw2u's rules.
+users/assign has the final dot and, behind the dot where nobody reads, a sum that tells our own work from what somebody wrote
+into the file by hand: that is not overwritten.
 """
 
 import hashlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
+from quail.control.reader import read_file
 from quail.errors import ConfigError, TemporaryError
 from quail.oserrors import words
 from quail.storage.calls import REAL, SystemCalls
 from quail.storage.durable import replace_file
+from quail.users import passwd
 from quail.users.assign import Assignment, check, compile_cdb, parse
+from quail.users.getpw import gets_mail
 from quail.users.lock import Lock
+from quail.users.nss import Entry
 
 _MARK = b"# Made by quail from users/append: edit that file. sha256 of the lines above the dot: "
+_MARK_SYSTEM = (
+    b"# Made by quail from the machine's accounts and users/append: edit those. sha256 of the lines above the dot: "
+)
 
 
 def rebuild(home: str, *, calls: SystemCalls = REAL) -> list[Assignment]:
@@ -41,12 +49,65 @@ def update(home: str, change: Callable[[list[bytes]], list[bytes]], *, calls: Sy
             assignments = _judge(text, append)
             if after != before:
                 replace_file(append, text, calls=calls)
-            replace_file(made, text + b".\n" + _mark(text), calls=calls)
+            replace_file(made, text + b".\n" + _mark(text, _MARK), calls=calls)
             replace_file(cdb, compile_cdb(assignments), calls=calls)
     except OSError as error:
-        name = os.fsdecode(error.filename) if isinstance(error.filename, str | bytes) else users
-        raise TemporaryError(f"unable to write {name}: {words(error)}") from error
+        raise _unwritable(users, error) from error
     return assignments
+
+
+def rebuild_of_accounts(
+    home: str,
+    entries: list[Entry],
+    by_name: Callable[[bytes], Entry | None],
+    owner_of: Callable[[bytes], int | None] = passwd.owner_of,
+    *,
+    calls: SystemCalls = REAL,
+) -> tuple[int, bool]:
+    """Make users/assign and users/cdb of the machine's accounts and users/append, as qmail-pw2u and qmail-newu do.
+
+    entries: all accounts, as the name service lists them. by_name: nss.by_name or its like; asked about those that have gone,
+    since a name service in trouble lists too few. owner_of: see passwd.assign. Returns how many lines there are now, and
+    whether anything was written: what has not changed stays. Errors as of `update`, and those of passwd.assign.
+    """
+    users = f"{home}/users"
+    append, made, cdb = f"{users}/append", f"{users}/assign", f"{users}/cdb"
+    try:
+        with Lock(users, calls):
+            files = passwd.Files(lambda path: read_file(f"{home}/{path}"))
+            own = files.append if files.append.endswith(b"\n") or not files.append else files.append + b"\n"
+            for item in _judge(own, append):
+                if not (item.uid.isdigit() and gets_mail(item.user, int(item.uid))):
+                    reason = "assigns mail to an account that no delivery runs as"
+                    raise ConfigError(append, item.line, reason, "name an account that is neither root nor a service")
+            text = passwd.assign(_passwd(entries), passwd.Options(), files, owner_of)
+            before = _read(made)
+            body = text.removesuffix(b".\n")
+            _refuse_to_overwrite(made, before, _lines(body))
+            _refuse_to_forget(made, before, _lines(own), entries, by_name)
+            assignments = parse(text, made)
+            changed = False
+            for path, old, new in (
+                (made, before, text + _mark(body, _MARK_SYSTEM)),
+                (cdb, _read(cdb), compile_cdb(assignments)),
+            ):
+                if new != old:
+                    replace_file(path, new, calls=calls)
+                    changed = True
+    except OSError as error:
+        raise _unwritable(users, error) from error
+    return len(assignments), changed
+
+
+def _passwd(entries: Iterable[Entry]) -> bytes:
+    """The accounts that deliveries may run as, in the format of passwd(5)."""
+    lines = []
+    for entry in entries:
+        if gets_mail(entry.name, entry.uid) and entry.home.startswith(b"/"):
+            fields = (entry.name, b"x", b"%d" % entry.uid, b"%d" % entry.gid, b"", entry.home, b"")
+            if not any(mark in field for field in fields for mark in (b":", b"\n")):
+                lines.append(b":".join(fields) + b"\n")
+    return b"".join(lines)
 
 
 def _judge(text: bytes, path: str) -> list[Assignment]:
@@ -60,21 +121,49 @@ def _judge(text: bytes, path: str) -> list[Assignment]:
 
 
 def _refuse_to_overwrite(path: str, made: bytes, lines: list[bytes]) -> None:
-    """Raise ConfigError if users/assign says what would get lost: lines not made by us and not in users/append either."""
-    found = _lines(made)
-    above = next((number for number, line in enumerate(found) if line.startswith(b".")), len(found))
-    body = b"".join(line + b"\n" for line in found[:above])
-    if _mark(body) in made:
+    """Raise ConfigError if users/assign says what would get lost: lines not made by us that are not to be made now either."""
+    if _is_ours(made):
         return
     known = set(lines)
-    for number, line in enumerate(found[:above], 1):
+    for number, line in enumerate(_above(made), 1):
         if line not in known:
             reason = "was not made by quail and would be lost"
             raise ConfigError(path, number, reason, "move it to users/append, then try again")
 
 
-def _mark(body: bytes) -> bytes:
-    return _MARK + hashlib.sha256(body).hexdigest().encode() + b"\n"
+def _refuse_to_forget(
+    path: str, made: bytes, append: list[bytes], entries: list[Entry], by_name: Callable[[bytes], Entry | None]
+) -> None:
+    """Raise TemporaryError if somebody would lose his mail only because the name service has not listed him this time."""
+    listed = {entry.name for entry in entries}
+    kept = set(append)
+    checked = set()
+    for line in _above(made):
+        user = line.split(b":", 2)[1] if line not in kept and line.count(b":") > 1 else b""
+        if user and user not in listed and user not in checked:
+            checked.add(user)
+            if by_name(user) is not None:
+                name = os.fsdecode(user)
+                raise TemporaryError(
+                    f"{path} stays as it is: the account {name} exists, but is missing from the list of accounts that"
+                    f" `getent passwd` shows; if that is meant so, move the lines of {name} to users/append"
+                )
+
+
+def _is_ours(made: bytes) -> bool:
+    body = b"".join(line + b"\n" for line in _above(made))
+    return _mark(body, _MARK) in made or _mark(body, _MARK_SYSTEM) in made
+
+
+def _above(made: bytes) -> list[bytes]:
+    """The lines of users/assign before the one with the dot."""
+    lines = _lines(made)
+    end = next((at for at, line in enumerate(lines) if line.startswith(b".")), len(lines))
+    return lines[:end]
+
+
+def _mark(body: bytes, words_: bytes) -> bytes:
+    return words_ + hashlib.sha256(body).hexdigest().encode() + b"\n"
 
 
 def _lines(text: bytes) -> list[bytes]:
@@ -90,3 +179,8 @@ def _read(path: str) -> bytes:
         return b""
     except OSError as error:
         raise TemporaryError(f"unable to read {path}: {words(error)}") from error
+
+
+def _unwritable(users: str, error: OSError) -> TemporaryError:
+    name = os.fsdecode(error.filename) if isinstance(error.filename, str | bytes) else users
+    return TemporaryError(f"unable to write {name}: {words(error)}")

@@ -4,10 +4,13 @@ An account gets mail if its uid is not 0, its name has no capitals, users/includ
 not, and its home is there and belongs to it. It gets mail as each of its names in users/mailnames, otherwise as its own.
 """
 
+import errno
+import os
 from collections.abc import Callable, Iterator
 
 from quail.control.reader import parse_list, parse_pairs
 from quail.errors import ConfigError, TemporaryError
+from quail.oserrors import words
 from quail.users.assign import is_id
 
 SKIP_MISSING, STOP_MISSING, UNCHECKED = "skip", "stop", "unchecked"
@@ -78,6 +81,16 @@ def assign(
         out.append(b"\n")
     out.append(b".\n")
     return b"".join(out)
+
+
+def owner_of(path: bytes) -> int | None:
+    """The uid that a folder belongs to, None if it is not there; TemporaryError if that can't be told."""
+    try:
+        return os.stat(path).st_uid
+    except OSError as error:
+        if error.errno in (errno.ENOENT, errno.ENOTDIR):
+            return None
+        raise TemporaryError(f"unable to look at home directory {os.fsdecode(path)}: {words(error)}") from error
 
 
 def _lines(local: bytes, about: bytes, dash: bytes, pre: bytes, options: Options) -> Iterator[bytes]:

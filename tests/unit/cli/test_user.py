@@ -11,6 +11,8 @@ from click.testing import CliRunner
 
 from quail.cli.user import user
 from quail.errors import ConfigError, PermanentError, UsageError
+from quail.users import machine
+from quail.users.nss import Entry
 
 pytestmark = pytest.mark.usefixtures("_own_umask")
 
@@ -135,12 +137,90 @@ def test_bad_names_are_refused_before_anything_is_made(home):
 
 
 @pytest.mark.parametrize("args", [("add", "x"), ("remove", "x"), ("list",), ("rebuild",)])
-def test_only_in_a_single_home(home, args):
-    os.unlink(f"{home}/control/mode")
-    with pytest.raises(PermanentError, match="adduser"):
-        call(*args, "--home", home)
+def test_only_in_a_home(home, args):
     with pytest.raises(PermanentError, match="quail init"):
         call(*args, "--home", f"{home}/users")
+
+
+@pytest.mark.parametrize(("command", "instead"), [("add", "useradd -m NAME"), ("remove", "userdel NAME")])
+def test_a_system_home_says_what_to_do_instead(home, command, instead):
+    os.unlink(f"{home}/control/mode")
+    with pytest.raises(PermanentError, match=f"system home.*{instead}") as caught:
+        call(command, "x", "--home", home)
+    assert "rebuild" not in str(caught.value)
+    with open(f"{home}/users/cdb", "w", encoding="ascii"):
+        pass
+    with pytest.raises(PermanentError, match="then call `quail user rebuild`"):
+        call(command, "x", "--home", home)
+    assert sorted(os.listdir(home)) == ["control", "users"]
+
+
+@pytest.fixture
+def system_home(home, monkeypatch):
+    """With the accounts joe and alias, whose homes are in it."""
+    os.unlink(f"{home}/control/mode")
+    uid = os.getuid() or 4321
+    found = []
+    for name in ("joe", "alias"):
+        os.mkdir(f"{home}/{name}")
+        os.chown(f"{home}/{name}", uid, -1)
+        found.append(Entry(name.encode(), uid, 100, os.fsencode(f"{home}/{name}")))
+    monkeypatch.setattr(machine, "listed", lambda: found)
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    return home
+
+
+def test_the_list_of_a_system_home(system_home):
+    uid = os.getuid() or 4321
+    about = {"name": "joe", "uid": uid, "gid": 100, "kind": "account", "home": f"{system_home}/joe"}
+    about |= {"maildir": f"{system_home}/joe/Maildir", "has_maildir": False}
+    assert json.loads(call("list", "--json", "--home", system_home).stdout) == [about]
+    table = [line.split() for line in call("list", "--home", system_home).stdout.splitlines()]
+    assert table == [["Name", "Uid", "Home", "Maildir"], ["joe", str(uid), f"{system_home}/joe", "not", "yet"]]
+    os.mkdir(f"{system_home}/joe/Maildir")
+    assert call("list", "--home", system_home).stdout.split()[-1] == "yes"
+
+
+def test_a_system_home_without_users(system_home, monkeypatch):
+    monkeypatch.setattr(machine, "listed", list)
+    assert call("list", "--home", system_home).stdout == "There is no mailbox yet. To make one: useradd -m NAME\n"
+
+
+def test_rebuild_of_a_system_home(system_home):
+    assert call("rebuild", "--home", system_home).stdout == (
+        "users/assign and users/cdb are made anew: 5 lines, from the machine's accounts and users/append\n"
+    )
+    assert "are up to date: 5 lines" in call("rebuild", "--home", system_home).stdout
+    done = call("rebuild", "--quiet", "--home", system_home)
+    assert (done.exit_code, done.stdout, done.stderr) == (0, "", "")
+    with open(f"{system_home}/users/append", "w", encoding="ascii") as file:
+        file.write("=x:joe:1001:100:/home/joe:::\n")
+    assert call("rebuild", "-q", "--home", system_home).stdout == ""
+    with open(f"{system_home}/users/assign", encoding="ascii") as file:
+        assert "=x:joe:" in file.read()
+    with open(f"{system_home}/users/append", "w", encoding="ascii") as file:
+        file.write("oops\n")
+    with pytest.raises(ConfigError, match="users/append line 1"):
+        call("rebuild", "-q", "--home", system_home)
+
+
+def test_rebuild_of_a_system_home_is_for_root(system_home, monkeypatch):
+    monkeypatch.setattr(os, "geteuid", lambda: 1001)
+    with pytest.raises(PermanentError, match="root"):
+        call("rebuild", "--home", system_home)
+    assert not os.path.exists(f"{system_home}/users/assign")
+
+
+def test_exit_codes(system_home):
+    run = [sys.executable, "-m", "quail.cli.main", "--home", system_home, "user"]
+    done = subprocess.run([*run, "add", "x"], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (100, "")
+    assert done.stderr.startswith(f"quail: {system_home} is a system home")
+    with open(f"{system_home}/users/append", "w", encoding="ascii") as file:
+        file.write("oops\n")
+    done = subprocess.run([*run, "rebuild", "-q"], capture_output=True, text=True, check=False)
+    wanted = 111 if os.getuid() == 0 else 100
+    assert (done.returncode, done.stdout) == (wanted, "")
 
 
 def test_only_the_owner_or_root_may_change_a_home(home, monkeypatch):
