@@ -44,3 +44,32 @@ def test_where_it_cannot_write(home):
     (home / "control/morercpthosts.tmp").mkdir()
     text = b"qmail-newmrh: fatal: unable to create control/morercpthosts.tmp: is a directory\n"
     assert newmrh(home) == (111, b"", text)
+
+
+def test_where_it_cannot_move(home):
+    (home / "control/morercpthosts").write_bytes(b"a.example\n")
+    (home / "control/morercpthosts.cdb").mkdir()
+    words = b"unable to move control/morercpthosts.tmp to control/morercpthosts.cdb: is a directory"
+    assert newmrh(home) == (111, b"", b"qmail-newmrh: fatal: " + words + b"\n")
+
+
+def test_a_full_disk(home):
+    (home / "control/morercpthosts").write_bytes(b"a.example\n")
+    (home / "control/morercpthosts.cdb").write_bytes(b"old")
+    (home / "control/morercpthosts.tmp").symlink_to("/dev/full")
+    text = b"qmail-newmrh: fatal: unable to write to control/morercpthosts.tmp: out of disk space\n"
+    assert newmrh(home) == (111, b"", text)
+    assert (home / "control/morercpthosts.cdb").read_bytes() == b"old"
+
+
+def test_a_text_that_cannot_be_read(home):
+    (home / "control/morercpthosts").mkdir()
+    text = b"qmail-newmrh: fatal: unable to read control/morercpthosts: is a directory\n"
+    assert newmrh(home) == (111, b"", text)
+
+
+def test_an_empty_list_and_arguments_that_do_not_count(home):
+    (home / "control/morercpthosts").write_bytes(b"")
+    done = launch("qmail-newmrh", "ignored", env={"QMAILHOME": str(home)})
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert list(Reader((home / "control/morercpthosts.cdb").read_bytes()).items()) == []

@@ -7,7 +7,7 @@ import os
 
 from quail.errors import ConfigError, TemporaryError
 from quail.oserrors import words
-from quail.programs.run import home, program, say
+from quail.programs.run import READ_SIZE, home, program, say
 from quail.storage.durable import replace_file
 from quail.users.assign import compile_cdb, parse
 from quail.users.lock import Lock
@@ -37,12 +37,15 @@ def _make() -> None:
     try:
         os.chdir(home())
         step = f"unable to open {ASSIGN}"
-        with open(ASSIGN, "rb") as file:
-            step = f"unable to read {ASSIGN}"
-            text = file.read()
+        os.close(
+            os.open(ASSIGN, os.O_RDONLY | os.O_CLOEXEC)
+        )  # what is wrong with it is said before what is with the lock
         step = f"unable to open {TMP}"
         with Lock("users"):
-            data = compile_cdb(parse(text, ASSIGN))
+            step = f"unable to open {ASSIGN}"
+            fd = os.open(ASSIGN, os.O_RDONLY | os.O_CLOEXEC)
+            step = f"unable to read {ASSIGN}"
+            data = compile_cdb(parse(_read(fd), ASSIGN))
             step = f"unable to write {TMP}"
             replace_file(CDB, data, tmp=TMP)
     except ConfigError as error:
@@ -51,6 +54,16 @@ def _make() -> None:
         if error.filename == TMP:
             step = f"unable to move {TMP} to {CDB}" if error.filename2 else f"unable to open {TMP}"
         raise TemporaryError(step) from error
+
+
+def _read(fd: int) -> bytes:
+    try:
+        parts = []
+        while part := os.read(fd, READ_SIZE):
+            parts.append(part)
+        return b"".join(parts)
+    finally:
+        os.close(fd)
 
 
 if __name__ == "__main__":

@@ -88,7 +88,7 @@ def owner_of(path: bytes) -> int | None:
     try:
         return os.stat(path).st_uid
     except OSError as error:
-        if error.errno in (errno.ENOENT, errno.ENOTDIR):
+        if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP):
             return None
         raise TemporaryError(f"unable to look at home directory {os.fsdecode(path)}: {words(error)}") from error
 

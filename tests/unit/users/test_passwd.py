@@ -1,5 +1,8 @@
 """users/assign out of /etc/passwd, with all its files and options (facts: qmail-pw2u)."""
 
+import errno
+import os
+
 import pytest
 
 from quail.errors import ConfigError, TemporaryError
@@ -138,3 +141,17 @@ def test_an_alias_user_is_needed(text):
 
 def test_a_nul_in_a_line_costs_only_that_line():
     assert made(PASSWD.replace(b"Joe:", b"J\0e:")) == ALIAS_LINES + SUE_LINES
+
+
+def test_whose_a_home_is(tmp_path, monkeypatch):
+    assert passwd.owner_of(os.fsencode(tmp_path)) == tmp_path.stat().st_uid
+    assert passwd.owner_of(b"/nonexistent/x") is None
+    (tmp_path / "loop").symlink_to("loop")
+    assert passwd.owner_of(os.fsencode(tmp_path / "loop")) is None
+
+    def stat(path):
+        raise OSError(errno.ESTALE, "stale", path)
+
+    monkeypatch.setattr(passwd.os, "stat", stat)
+    with pytest.raises(TemporaryError, match="unable to look at home directory /home/joe: stale NFS file handle"):
+        passwd.owner_of(b"/home/joe")
