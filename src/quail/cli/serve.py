@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 import click
 
+from quail.cli import preflight
 from quail.cli.home import home_option, must_be_home
 from quail.control import checks
 from quail.control.places import SYSTEM
@@ -155,7 +156,9 @@ def _accounts(home: str) -> Accounts:
     """Those of a system home, after a look at whether they can run it at all."""
     if os.geteuid() != 0:
         raise PermanentError(f"{home} is a system home: only root can serve it")
-    return Accounts.load()
+    accounts = Accounts.load()
+    preflight.check(home, accounts)
+    return accounts
 
 
 def _raise_limit() -> tuple[int, int]:
