@@ -23,8 +23,8 @@ HEAVY = frozenset((
     "asyncio", "ssl", "argparse", "logging", "dataclasses", "typing", "pathlib", "tempfile", "subprocess", "uvloop",
     "click", "rich",
 ))  # fmt: skip
-# What makes enums, or compiles patterns, before a program has begun.
-SLOW = frozenset(("enum", "re", "signal", "socket", "contextlib"))
+# What makes enums, compiles patterns or loads half a dozen other modules before a program has begun.
+SLOW = frozenset(("enum", "re", "signal", "socket", "contextlib", "collections"))
 # A person calls these now and then, to ask the queue service, whose answers are JSON.
 FOR_PEOPLE = {"qmail_qread", "qmail_qstat"}
 LINES = 500
@@ -110,7 +110,8 @@ def test_a_session_of_qmail_smtpd_loads_nothing_slow(tmp_path):
     session = b"EHLO a\r\nMAIL FROM:<a@b>\r\nRCPT TO:<joe@localhost>\r\nDATA\r\nx\r\n.\r\nQUIT\r\n"
     loaded = loaded_by("qmail_smtpd", home=home, stdin=session)
     assert "quail.users.lookup" in loaded
-    assert loaded & (HEAVY | SLOW) == set()
+    # The machine's own addresses come from the kernel in an array, which loads collections.
+    assert loaded & (HEAVY | SLOW) == {"collections"}
 
 
 def test_the_documents_and_the_test_name_the_same_modules():

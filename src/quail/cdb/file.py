@@ -6,7 +6,7 @@ lock and never wait for an update.
 
 import os
 import stat
-from collections.abc import Iterator
+from _collections_abc import Iterator
 
 from quail.cdb.reader import Reader
 from quail.cdb.window import Window

@@ -1,8 +1,8 @@
 """Make a cdb. The same records in the same order give the same bytes as the original cdbmake's."""
 
 import sys
+from _collections_abc import Iterator
 from array import array
-from collections.abc import Iterator
 from struct import Struct
 
 from quail.cdb.layout import HEADER_SIZE, MAX_SIZE, PAIR, PAIR_SIZE, TABLES, cdb_hashes

@@ -4,7 +4,7 @@ The bytes may be anybody's: whatever they are, a look-up reads only inside of th
 slots, and raises nothing but PeerError.
 """
 
-from collections.abc import Iterator
+from _collections_abc import Iterator
 from struct import Struct
 
 from quail.cdb.layout import HEADER_SIZE, PAIR, PAIR_SIZE, TABLES, cdb_hash

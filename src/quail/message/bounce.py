@@ -4,7 +4,7 @@ A bounce is: what `compose` makes, then the whole original message. The body beg
 empty line; one that starts with "<" tells of a recipient; one that starts with "-" ends them.
 """
 
-from collections.abc import Iterable
+from _collections_abc import Iterable
 from itertools import pairwise
 
 from quail.message.address import quote

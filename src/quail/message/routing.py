@@ -4,7 +4,7 @@ Each recipient of a message is rewritten once, when the queue accepts it. Keys a
 the address keeps its own.
 """
 
-from collections.abc import Iterable, Mapping
+from _collections_abc import Iterable, Mapping
 
 from quail.message.address import split
 

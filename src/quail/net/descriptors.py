@@ -2,7 +2,7 @@
 
 import array
 import socket
-from collections.abc import Iterable
+from _collections_abc import Iterable
 
 MAX_AT_ONCE = 64  # accepted with one read
 SPACE = socket.CMSG_SPACE(4 * MAX_AT_ONCE)

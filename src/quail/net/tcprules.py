@@ -12,10 +12,9 @@ canonical text, and its prefixes end in a colon, as in the IPv6 builds of ucspi-
 Source: the pages tcprules(1), tcprulescheck(1) and tcp-environ(5).
 """
 
-from collections.abc import Callable, Iterator
+from _collections_abc import Callable, Iterator
 
 from quail.cdb.file import Database, Follower
-from quail.cdb.maker import Maker
 from quail.errors import ConfigError
 
 _FILES_IN_MEMORY = 1 << 18  # rules files up to this size are decoded once; that takes a service some 10 ms
@@ -50,6 +49,8 @@ def compile_rules(text: bytes, path: str, *, lenient: bool = False) -> bytes:
     Raises RuleError. `lenient` skips lines without any colon, as the original does: a rule with a typing error in it then
     protects nobody.
     """
+    from quail.cdb.maker import Maker  # noqa: PLC0415  not for a program that only looks up: array loads collections
+
     maker = Maker()
     for number, whole in enumerate(text.split(b"\n"), 1):
         line = whole.rstrip(b" \t")

@@ -1,6 +1,6 @@
 """Senders from whom nothing is accepted: control/badmailfrom (qmail-smtpd(8))."""
 
-from collections.abc import Iterable
+from _collections_abc import Iterable
 
 
 class BadSenders:

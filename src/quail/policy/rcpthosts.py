@@ -4,7 +4,7 @@ An entry is a host, or `.suffix` for every host below it; the host is looked up 
 letter case. Unlike qmail, which without rcpthosts relays for all the world, Quail then accepts nobody.
 """
 
-from collections.abc import Iterable, Iterator
+from _collections_abc import Iterable, Iterator
 
 from quail.cdb.file import Follower
 

@@ -5,7 +5,7 @@ Rules are one state of the control files; `environment` is what tcpserver or the
 qmail-smtpd(8)). Replies are complete but for their CR LF.
 """
 
-from collections.abc import Mapping
+from _collections_abc import Mapping
 
 from quail.cdb.file import Follower
 from quail.control.reader import Control

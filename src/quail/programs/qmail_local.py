@@ -5,7 +5,7 @@ be done, -N do it. Exit 0, 100 if it can't be delivered, or was called wrongly, 
 """
 
 import os
-from collections.abc import Iterable
+from _collections_abc import Iterable
 
 from quail.control.reader import Control
 from quail.delivery import local

@@ -8,10 +8,9 @@ another form.
 
 import _signal as signal  # type: ignore[import-not-found]  # the public module costs 5 ms for its enums
 import os
-import sys
-from collections.abc import Iterator
+from _collections_abc import Iterator
 
-from quail.programs.run import home
+from quail.programs.run import end, home
 from quail.queue import exits
 from quail.queue.handover import MAX_ADDRESS, MAX_ENVELOPE
 from quail.queue.submit import enqueue
@@ -44,7 +43,7 @@ def main() -> None:
         code = exits.OUT_OF_MEMORY
     except Exception:
         code = exits.BUG
-    sys.exit(code)
+    end(code)
 
 
 def _run() -> int:

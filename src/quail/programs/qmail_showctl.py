@@ -7,7 +7,7 @@ or 111 if there is no installation. Source: the page qmail-showctl(8); the files
 import grp
 import os
 import pwd
-from collections.abc import Iterator
+from _collections_abc import Iterator
 
 from quail.control.checks import Problem, check
 from quail.control.reader import Control

@@ -7,7 +7,7 @@ hands its mail to the queue service. Exit 0 after QUIT, 1 after any other end of
 import _signal as signal  # type: ignore[import-not-found]  # the public module costs 5 ms for its enums
 import os
 import time
-from collections.abc import Callable, Iterator
+from _collections_abc import Callable, Iterator
 
 from quail.control.reader import Control
 from quail.errors import PeerError, QuailError

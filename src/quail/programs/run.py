@@ -16,11 +16,10 @@ failure, 111 for a temporary one, a bug among them. What is said is `NAME: fatal
 import _signal as signal  # type: ignore[import-not-found]  # the public module costs 5 ms for its enums
 import os
 import sys
-from collections.abc import Callable
+from _collections_abc import Callable
 
 from quail.errors import EXIT_PERMANENT, EXIT_TEMPORARY, QuailError, TemporaryError, UsageError
 from quail.oserrors import words
-from quail.storage.durable import replace_file
 
 READ_SIZE = 1 << 16
 
@@ -61,12 +60,22 @@ def program(
                 say(f"{name}: fatal: this is a bug: {type(error).__name__}: {error}")
                 sys.excepthook(*sys.exc_info())
                 code = EXIT_TEMPORARY
-            sys.exit(code)
+            end(code)
 
         main.__doc__ = body.__doc__
         return main
 
     return decorate
+
+
+def end(code: int) -> None:
+    """End the process at once. What the interpreter would tidy up first takes as long as many a program runs."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (AttributeError, OSError, ValueError):  # closed, or there was none from the start
+            code = code or EXIT_TEMPORARY * (stream is sys.stdout)
+    os._exit(code)
 
 
 def _usage(body: Callable[[list[bytes]], int | None], name: str) -> str:
@@ -122,6 +131,8 @@ def write_file(path: str, tmp: str, data: bytes) -> None:
 
     The mode is 0644 less the umask. What cannot be done is said in the originals' words.
     """
+    from quail.storage.durable import replace_file  # noqa: PLC0415  few need it, and never for a message
+
     try:
         replace_file(path, data, tmp=tmp)
     except OSError as error:

@@ -4,7 +4,7 @@ Imported by programs that run once per message: keep it lean. The reading side t
 """
 
 import os
-from collections.abc import Iterable
+from _collections_abc import Iterable
 
 from quail.queue.handover import encode_envelope
 from quail.storage.calls import REAL, SystemCalls

@@ -7,7 +7,7 @@ or D and why not. Imported by programs that run once per message: keep it lean.
 
 import _socket as socket  # the public module takes as long to load as the interpreter itself
 import os
-from collections.abc import Iterable, Iterator
+from _collections_abc import Iterable, Iterator
 
 from quail.errors import PeerError
 

@@ -8,7 +8,7 @@ message (quail.queue.exits, facts 3.2). An envelope that ends without its last N
 import _signal as signal  # type: ignore[import-not-found]  # the public module costs 5 ms for its enums
 import os
 import select
-from collections.abc import Iterable
+from _collections_abc import Iterable
 from fcntl import F_DUPFD_CLOEXEC, fcntl
 
 from quail.queue import exits

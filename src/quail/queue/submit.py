@@ -4,11 +4,10 @@ Imported by programs that run once per message: keep it lean.
 """
 
 import os
-from collections.abc import Iterable
+from _collections_abc import Iterable
 
 from quail.errors import PeerError
 from quail.queue import exits
-from quail.queue.drop_writer import leave
 from quail.queue.handover import MAX_ADDRESS, MAX_ENVELOPE, MAX_RECIPIENTS, Client, Reply
 from quail.storage.spool import Spool
 
@@ -79,6 +78,8 @@ def _hand_over(sender: bytes, recipients: list[bytes], spool: Spool, home: str) 
 
 
 def _drop(sender: bytes, recipients: list[bytes], spool: Spool, home: str) -> Reply:
+    from quail.queue.drop_writer import leave  # noqa: PLC0415  only while the queue service is down
+
     umask = os.umask(_DROP_UMASK)
     try:
         leave(sender, recipients, spool.chunks(last=True), directory=f"{home}/queue/drop")

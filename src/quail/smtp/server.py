@@ -31,7 +31,7 @@ Where this differs from qmail-smtpd, and why:
 - HELP names the RFC, not a home page.
 """
 
-from collections.abc import Callable
+from _collections_abc import Callable
 
 from quail.errors import TemporaryError
 from quail.smtp import body as intake

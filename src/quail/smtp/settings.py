@@ -1,6 +1,6 @@
 """What a session is served with: texts, limits, and the questions that only lists outside can answer."""
 
-from collections.abc import Callable
+from _collections_abc import Callable
 
 MIN_COMMAND_LENGTH = 512  # RFC 5321 section 4.5.3.1.4
 NO_LIMIT = 1 << 62

@@ -6,7 +6,7 @@ to cut the power at any call (tests/crash). Paths are str; offsets and sizes are
 
 import fcntl
 import os
-from collections.abc import Callable
+from _collections_abc import Callable
 
 _syncfs: list[Callable[[int], int]] = []  # the C library's, once it has been looked up, which takes 0.1 ms
 

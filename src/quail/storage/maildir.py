@@ -12,7 +12,7 @@ the owner, and the message is tried again: delivered twice rather than never.
 import errno
 import os
 import time
-from collections.abc import Iterable
+from _collections_abc import Iterable
 from itertools import count
 
 from quail.storage.calls import SystemCalls

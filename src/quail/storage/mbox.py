@@ -12,7 +12,7 @@ import errno
 import fcntl
 import os
 import stat
-from collections.abc import Iterable
+from _collections_abc import Iterable
 
 from quail.storage.calls import SystemCalls
 from quail.storage.durable import sync_directory, write_all

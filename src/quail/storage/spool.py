@@ -4,7 +4,7 @@ Imported by programs that run once per message: keep it lean.
 """
 
 import os
-from collections.abc import Iterable, Iterator
+from _collections_abc import Iterable, Iterator
 
 from quail.storage.calls import REAL
 from quail.storage.durable import write_all
@@ -96,6 +96,21 @@ class Spool:
         except OSError as error:
             self._lost = error  # whoever never needs it again is not hindered
         self._parts.clear()
+
+
+def replace_input(prefix: bytes) -> None:
+    """Put the prefix before what is still to be read from descriptor 0. OSError, and the input is as good as lost."""
+    try:
+        fd = _nameless_file()
+    except OSError:
+        fd = os.memfd_create("input", os.MFD_CLOEXEC)  # it need not be large, and may have no other place
+    piece = prefix
+    while piece:
+        write_all(REAL, fd, piece)
+        piece = os.read(0, PIECE)
+    os.lseek(fd, 0, os.SEEK_SET)
+    os.dup2(fd, 0)
+    os.close(fd)
 
 
 def _nameless_file() -> int:

@@ -10,7 +10,7 @@ a folder above it is closed to us, counts, since its own deliveries may well see
 
 import errno
 import os
-from collections.abc import Callable
+from _collections_abc import Callable
 
 from quail.errors import TemporaryError
 from quail.net.users_protocol import Owner

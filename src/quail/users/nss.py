@@ -8,7 +8,7 @@ look somebody up: ctypes costs as much as the rest of such a program.
 import ctypes
 import errno
 import os
-from collections.abc import Callable
+from _collections_abc import Callable
 
 from quail.errors import TemporaryError
 from quail.oserrors import words

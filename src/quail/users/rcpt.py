@@ -8,7 +8,7 @@ delivery decides.
 import errno
 import os
 import stat
-from collections.abc import Callable
+from _collections_abc import Callable
 
 from quail.errors import QuailError
 from quail.net.users_protocol import KNOWN, TROUBLE, UNKNOWN, Owner
