@@ -3,15 +3,18 @@
 import os
 import tempfile
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from quail.cdb.layout import cdb_hash, prefix_hashes
 from quail.cdb.reader import Reader
 from quail.errors import ConfigError, QuailError
 from quail.net.users_protocol import KNOWN, TROUBLE, UNKNOWN, Owner
-from quail.users import assign, passwd, qmailfile, rcpt
+from quail.storage.calls import SystemCalls
+from quail.users import assign, build, getpw, passwd, qmailfile, rcpt
 from quail.users.lookup import Lookup
+from quail.users.nss import Entry
+from quail.users.owners import Owners
 
 words = st.text("aB-+. ", max_size=6).map(str.encode)
 kinds = st.sampled_from([b"=", b"+"])
@@ -104,3 +107,107 @@ def test_any_passwd_file_makes_a_list_that_qmail_newu_takes(text):
     found = assign.parse(out, "users/assign")
     assert len(found) == out.count(b"\n") - 1
     assert all(item.uid.lstrip(b"0") == b"77" and assign.is_id(item.gid) for item in found)
+
+
+class NoSync(SystemCalls):
+    """These files need not outlive the machine."""
+
+    @staticmethod
+    def fsync(fd):
+        pass
+
+
+UID = os.getuid() or 4321
+account_names = st.text("aB-", min_size=1, max_size=4).map(str.encode)
+# name: (uid, whether it has a home of its own)
+machines = st.dictionaries(
+    account_names, st.tuples(st.sampled_from([UID, UID, UID, UID + 1, 0]), st.booleans()), max_size=6
+)
+locals_ = st.text("aB-.", max_size=8).map(str.encode) | st.text("a-", min_size=28, max_size=40).map(str.encode)
+
+
+def made(machine, folder):
+    """Entries of the machine, alias among them; a home of UID's is in the folder."""
+    os.mkdir(f"{folder}/home")
+    os.chown(f"{folder}/home", UID, -1)
+    found = {
+        name: Entry(name, uid, 100, os.fsencode(f"{folder}/home" if there else f"{folder}/none"))
+        for name, (uid, there) in machine.items()
+    }
+    return found | {b"alias": Entry(b"alias", UID, 7, os.fsencode(f"{folder}/home"))}
+
+
+def by_the_rules(machine, local):
+    """Facts 6.3: (account, dash, ext)."""
+    dashes = [at for at in reversed(range(len(local))) if local[at] == ord("-")]
+    heads = [(local, b"", b""), *((local[:at], b"-", local[at + 1 :]) for at in dashes)]
+    for head, dash, ext in heads:
+        uid, there = {**machine, b"alias": (UID, True)}.get(head.lower(), (0, False))
+        if len(head) < 32 and there and uid == UID:
+            return head.lower(), dash, ext
+    return b"alias", b"-", local
+
+
+@settings(deadline=None)  # the disk has no deadline
+@given(machines, locals_)
+def test_getpw_goes_by_the_rules(machine, local):
+    with tempfile.TemporaryDirectory() as folder:
+        os.chmod(folder, 0o755)
+        owner = getpw.find(local, made(machine, folder).get)
+    assert (owner.user, owner.dash, owner.ext) == by_the_rules(machine, local)
+
+
+@settings(deadline=None)  # the disk has no deadline
+@given(machines, st.lists(locals_, min_size=1, max_size=10))
+def test_users_assign_made_of_the_accounts_says_what_the_accounts_say(machine, asked):
+    """But for names with capitals, which qmail-getpw never finds and nobody asks for."""
+    small = {name: about for name, about in machine.items() if name == name.lower()}
+    with tempfile.TemporaryDirectory() as folder:
+        os.chmod(folder, 0o755)
+        os.mkdir(f"{folder}/users")
+        table = made(small, folder)
+        build.rebuild_of_accounts(folder, list(table.values()), table.get, calls=NoSync())
+        compiled = Owners(True, home=folder, by_name=lambda _name: None)
+        for local in asked:
+            one, other = compiled.find(local), getpw.find(local, table.get)
+            assert [getattr(one, name) for name in Owner.__slots__] == [
+                getattr(other, name) for name in Owner.__slots__
+            ]
+
+
+@settings(deadline=None)  # the disk has no deadline
+@given(lines, machines, locals_)
+def test_the_chain_is_users_cdb_and_then_the_accounts(found, machine, local):
+    text = b"".join(b"%b%b:u:1:2:/h:%b:%b:\n" % line for line in found) + b".\n"
+    with tempfile.TemporaryDirectory() as folder:
+        os.chmod(folder, 0o755)
+        os.mkdir(f"{folder}/users")
+        with open(f"{folder}/users/cdb", "wb") as file:
+            file.write(assign.compile_cdb(assign.parse(text, "users/assign")))
+        table = made(machine, folder)
+        system = Owners(True, home=folder, by_name=table.get).find(local)
+        single = Owners(False, home=folder, by_name=table.get).find(local)
+    plain = plain_reading(found, local)
+    assert (single and (single.dash, single.ext)) == plain
+    if plain is None:
+        assert (system.user, system.dash, system.ext) == by_the_rules(machine, local)
+    else:
+        assert (system.user, system.dash, system.ext) == (b"u", *plain)
+
+
+@given(st.binary(max_size=1100))
+def test_any_local_part_has_an_owner_and_few_look_ups(local):
+    asked = []
+
+    def by_name(name):
+        asked.append(name)
+        return Entry(b"alias", 7, 7, b"/a") if name == b"alias" else None
+
+    owner = getpw.find(local, by_name)
+    assert (owner.user, owner.dash, owner.ext) in {
+        (b"alias", b"-", local),
+        (b"alias", b"-", local[6:]),
+        (b"alias", b"", b""),
+    }
+    assert len(asked) <= 33
+    assert all(0 < len(name) < 32 and b"\0" not in name and name == name.lower() for name in asked)
