@@ -68,10 +68,10 @@ def test_a_machine_without_alias(home):
 def test_a_maildir_that_cannot_be_seen(home, monkeypatch):
     real = os.stat
 
-    def stat(path):
+    def stat(path, **more):
         if str(path).endswith("/Maildir"):
             raise PermissionError(13, "closed", path)
-        return real(path)
+        return real(path, **more)
 
     monkeypatch.setattr(machine.os, "stat", stat)
     assert [user.has_maildir for user in machine.mail_users(str(home), entries(home))] == [None, None]
