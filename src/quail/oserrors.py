@@ -1,4 +1,5 @@
-"""What an OSError is called in logs and on terminals: the words of the classic tools, which sites' scripts look for.
+"""What an OSError is called in logs and on terminals: the words of the classic tools, which sites' scripts look for; and
+whether it may be gone the next time.
 
 Where the classic words differ from the system's own only in their capital letter, the system's are used.
 """
@@ -56,3 +57,35 @@ def words(error: OSError) -> str:
     if error.errno is None:
         return str(error) or "unknown error"
     return _WORDS.get(error.errno) or os.strerror(error.errno).lower()
+
+
+_TEMPORARY = frozenset((
+    errno.EAGAIN,
+    errno.EBUSY,
+    errno.EDEADLK,
+    errno.EDQUOT,
+    errno.EINTR,
+    errno.EIO,
+    errno.EMFILE,
+    errno.ENETDOWN,
+    errno.ENETRESET,
+    errno.ENETUNREACH,
+    errno.ENFILE,
+    errno.ENOBUFS,
+    errno.ENOLCK,
+    errno.ENOMEM,
+    errno.ENOSPC,
+    errno.ESTALE,
+    errno.ETIMEDOUT,
+    errno.ETXTBSY,
+    errno.ECONNABORTED,
+    errno.ECONNREFUSED,
+    errno.ECONNRESET,
+    errno.EHOSTDOWN,
+    errno.EHOSTUNREACH,
+))  # fmt: skip
+
+
+def is_temporary(error: OSError) -> bool:
+    """Whether trying again may help: something has run out, is in use, or a network file system is away."""
+    return error.errno in _TEMPORARY

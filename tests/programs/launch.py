@@ -1,9 +1,16 @@
 """Run a classic program as its users do: its own process, its own descriptors, nothing else inherited."""
 
+import keyword
 import os
 import subprocess
 import sys
 from collections.abc import Mapping
+
+
+def module(name: str) -> str:
+    """Where the program is; a name that Python keeps for itself has an underscore behind it."""
+    name = name.replace("-", "_")
+    return f"quail.programs.{name}{'_' * keyword.iskeyword(name)}"
 
 
 def launch(
@@ -16,7 +23,7 @@ def launch(
 ) -> subprocess.CompletedProcess[bytes]:
     """Run `quail.programs.NAME` by module; the console scripts call the same main()."""
     return subprocess.run(
-        [sys.executable, "-m", f"quail.programs.{name.replace('-', '_')}", *args],
+        [sys.executable, "-m", module(name), *args],
         input=stdin,
         capture_output=True,
         env={"PATH": "/usr/bin:/bin", **(env or {})},

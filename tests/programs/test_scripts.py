@@ -17,7 +17,7 @@ MODULES = sorted(
 
 @pytest.mark.parametrize("module", MODULES)
 def test_every_program_is_installed_and_says_how_it_is_called(module):
-    name = module.replace("_", "-")
+    name = module.rstrip("_").replace("_", "-")
     assert SCRIPTS[name] == f"quail.programs.{module}:main"
     program = import_module(f"quail.programs.{module}")
     assert callable(program.main)
