@@ -136,9 +136,9 @@ class House:
                 output += piece
         return int(end[1]), output[: end.start()]
 
-    def settings(self, **fields):
+    def settings(self):
         case = self.case
-        return fields | {
+        return {
             "home": self.installation,
             "default": case.default,
             "programs": case.programs,
@@ -149,9 +149,13 @@ class House:
     def worker(self):
         """Letter and text of the report."""
         case = self.case
-        with self.launcher.connect({"worker": self.settings()}) as sock:
+        with self.open_worker() as sock:
             task(sock, 1, self.home, case)
             return reports(sock, 1)[1]
+
+    def open_worker(self, limits=None, **settings):
+        """The socket of a worker."""
+        return self.launcher.connect({"worker": self.settings() | settings, "limits": limits or {}})
 
     def messages(self, name):
         folder = f"{self.home}/{name}/new"

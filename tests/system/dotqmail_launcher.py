@@ -1,7 +1,8 @@
 """Runs delivery workers and qmail-local for tests, each in a process forked from this one. usage: dotqmail_launcher.py SOCKET
 
 A connection begins with a line of JSON. `worker`: becomes the worker's socket, with these settings. `program`: qmail-local with
-these arguments; its output comes over the connection, and behind it NUL, the exit code and a line feed.
+these arguments; its output comes over the connection, and behind it NUL, the exit code and a line feed. `limits`: other
+values for constants of quail.delivery, `module.NAME`.
 """
 
 import json
@@ -9,6 +10,7 @@ import os
 import signal
 import socket
 import sys
+from importlib import import_module
 
 from quail.delivery import shed, worker
 from quail.delivery.settings import Settings
@@ -29,6 +31,9 @@ def main() -> None:
             line += connection.recv(1)
         order = json.loads(line)
         if os.fork() == 0:
+            for name, value in order.get("limits", {}).items():
+                module, _, constant = name.partition(".")
+                setattr(import_module(f"quail.delivery.{module}"), constant, value)
             if "worker" in order:
                 become_worker(connection, order["worker"])
             become_program(connection, order["program"])
