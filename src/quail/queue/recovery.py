@@ -7,6 +7,7 @@ long as a file lies in queue/damaged/ that nobody has moved to queue/damaged/see
 
 import fcntl
 import os
+import stat
 from collections.abc import Callable
 
 from quail.errors import PeerError, TemporaryError
@@ -20,6 +21,7 @@ from quail.storage.calls import REAL, SystemCalls
 from quail.storage.durable import replace_file, sync_directory
 
 _FOLDERS = ("journal", "mess", "drop", "damaged", "damaged/seen")
+_MODE = 0o700
 _LAST_ONE_COUNTS = (records.DEFERRED, records.HELD, records.RELEASED)
 
 
@@ -127,16 +129,19 @@ class _Recovery:
 
     def _make_folders(self) -> None:
         # Without the secret no start has got past the sync below, and one that failed may have lost names that only making
-        # them again brings back. A folder in use can't be removed.
+        # them again brings back. A folder in use can't be removed; one of another mode is the work of quail init, which has
+        # synced it and wants that mode: a system home's drop is open to everybody.
         if not self._exists(f"{self._directory}/secret"):
             for folder in reversed(_FOLDERS):
                 try:
-                    self._calls.rmdir(f"{self._directory}/{folder}")
+                    path = f"{self._directory}/{folder}"
+                    if stat.S_IMODE(self._calls.stat(path).st_mode) == _MODE:
+                        self._calls.rmdir(path)
                 except OSError:
                     pass
         for folder in _FOLDERS:
             try:
-                self._calls.mkdir(f"{self._directory}/{folder}", 0o700)
+                self._calls.mkdir(f"{self._directory}/{folder}", _MODE)
             except FileExistsError:
                 pass
         # Also when all are there: whoever made them may have been killed before this.

@@ -402,3 +402,16 @@ def test_a_body_that_poses_as_a_record_is_none(home):
     second = home.accept(body=records.record_key(secret) + pose + b"tail")
     home.open()
     assert home.live() == [first, second]
+
+
+def test_folders_keep_the_modes_that_init_gave_them(tmp_path):
+    """The first start makes those folders again that a failed start may have left: not the drop of a system home."""
+    (tmp_path / "queue/drop").mkdir(parents=True)
+    (tmp_path / "queue/drop").chmod(0o3733)
+    (tmp_path / "queue/mess").mkdir(mode=0o700)
+    opened = open_journal(str(tmp_path / "queue"))
+    opened.journal.close()
+    os.close(opened.lock)
+    assert (tmp_path / "queue/drop").stat().st_mode & 0o7777 == 0o3733
+    for name in ("journal", "mess", "damaged"):
+        assert (tmp_path / "queue" / name).stat().st_mode & 0o7777 == 0o700
