@@ -58,7 +58,7 @@ def feed(command: list[bytes], prefix: bytes) -> int:
 
 
 def _copy(prefix: bytes, fd: int) -> None:
-    data = prefix
+    data = prefix or os.read(0, _READ_SIZE)
     while data:
         view = memoryview(data)
         while view:

@@ -1,6 +1,6 @@
-"""Dates for header fields (RFC 5322 s3.3), always in UTC and in qmail's shape: `26 Sep 1995 04:46:53 -0000`."""
+"""Dates for header fields (RFC 5322 s3.3), in UTC unless said otherwise and in qmail's shape: `26 Sep 1995 04:46:53 -0000`."""
 
-from time import gmtime
+from time import gmtime, localtime
 
 _MONTHS = (b"Jan", b"Feb", b"Mar", b"Apr", b"May", b"Jun", b"Jul", b"Aug", b"Sep", b"Oct", b"Nov", b"Dec")
 
@@ -18,3 +18,13 @@ def rfc822(seconds: float) -> bytes:
         text = b"%d %s %d %02d:%02d:%02d -0000" % (day, _MONTHS[month - 1], year, hour, minute, second)
         _last = (whole, text)
     return text
+
+
+def local(seconds: float) -> bytes:
+    """The same in the time zone of the process, with its difference from UTC: `26 Sep 1995 06:46:53 +0200`."""
+    now = localtime(seconds // 1)
+    offset = now.tm_gmtoff // 60  # minutes; RFC 5322 s3.3 has no seconds
+    sign = b"-" if offset < 0 else b"+"
+    hours, minutes = divmod(abs(offset), 60)
+    date = (now.tm_mday, _MONTHS[now.tm_mon - 1], now.tm_year, now.tm_hour, now.tm_min, now.tm_sec)
+    return b"%d %s %d %02d:%02d:%02d %b%02d%02d" % (*date, sign, hours, minutes)

@@ -104,10 +104,9 @@ def replace_input(prefix: bytes) -> None:
         fd = _nameless_file()
     except OSError:
         fd = os.memfd_create("input", os.MFD_CLOEXEC)  # it need not be large, and may have no other place
-    piece = prefix
-    while piece:
+    write_all(REAL, fd, prefix)
+    while piece := os.read(0, PIECE):
         write_all(REAL, fd, piece)
-        piece = os.read(0, PIECE)
     os.lseek(fd, 0, os.SEEK_SET)
     os.dup2(fd, 0)
     os.close(fd)
