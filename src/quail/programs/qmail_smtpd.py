@@ -1,7 +1,7 @@
 """usage: qmail-smtpd
 
 Serves one SMTP client on descriptors 0 and 1 (qmail-smtpd(8)), under tcpserver or inetd with $TCPREMOTEIP and the like, and
-hands its mail to the queue service. Exit 0 after QUIT, 1 after any other end of the session.
+hands its mail to the queue service, or to $QMAILQUEUE. Exit 0 after QUIT, 1 after any other end of the session.
 """
 
 import _signal as signal  # type: ignore[import-not-found]  # the public module costs 5 ms for its enums
@@ -28,6 +28,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:  # see quail.smtp.server
     from typing import Any
 
+    from quail.queue.program import QueueProgram
+
 
 @program("qmail-smtpd", takes=0)
 def main(_args: list[bytes]) -> int:
@@ -42,10 +44,20 @@ def main(_args: list[bytes]) -> int:
             say(f"qmail-smtpd: fatal: {error}")
             Pump(0, 1, _START_TIMEOUT).write(UNREADABLE_CONTROLS + b"\r\n")
             return 1
-        server = Server(rules, judge, Pump(0, 1, rules.timeout), Client())
+        server = Server(rules, judge, Pump(0, 1, rules.timeout), _queue())
         return 0 if server.serve() == "quit" else 1
     except PeerGoneError:
         return 1
+
+
+def _queue() -> "Client | QueueProgram":
+    """Who takes the messages. The current directory is the home."""
+    command = os.environb.get(b"QMAILQUEUE")
+    if command is None:
+        return Client()
+    from quail.queue.program import QueueProgram  # noqa: PLC0415  few need it
+
+    return QueueProgram(command, os.getcwd())
 
 
 def _judge(control: Control) -> Callable[[bytes], bytes]:
@@ -77,7 +89,9 @@ class _AbandonedError(Exception):
 class Server:
     """One session between the machine and the descriptors."""
 
-    def __init__(self, rules: Rules, judge: Callable[[bytes], bytes], pump: Pump, client: Client) -> None:
+    def __init__(
+        self, rules: Rules, judge: Callable[[bytes], bytes], pump: Pump, client: "Client | QueueProgram"
+    ) -> None:
         self._session = Session(rules.settings(os.environb))
         self._judge = judge
         self._pump = pump
