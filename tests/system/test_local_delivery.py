@@ -67,7 +67,7 @@ def test_users_cdb_in_trouble(home, queue):
     (home.path / "users/cdb").write_bytes(b"rubbish")
     letter, text = queue.deliver(b"joe@localhost")
     assert letter == b"Z"
-    assert text.startswith(b"Trouble reading users/cdb in qmail-lspawn.\nunable to read users/cdb")
+    assert text.startswith(b"Trouble reading users/cdb in qmail-lspawn.\nunable to read %b/users/cdb" % os.fsencode(home.path))
 
 
 @pytest.mark.parametrize("rubbish", [frame(b""), frame(b"\0\0\0\x01\0\x09s"), b"\xff" * 8])

@@ -31,6 +31,7 @@ WORKERS_PER_UID = 2
 TASKS_PER_WORKER = 2 * worker.BATCH  # one batch at work, one on its way
 CROWD = worker.BATCH  # tasks of every worker before another one is forked
 IDLE = 5.0  # seconds that a worker is kept without a task
+IDLE_OF_MANY = 1.0  # the same, when there are many
 CRASHED = b"qmail-local crashed.\n"
 CANNOT_FORK = b"qmail-spawn unable to fork. (#4.3.0)\n"
 TOO_LONG = b"\nError report too long, sorry.\n"
@@ -184,9 +185,9 @@ class Pool:
                 break
             chosen.give(self._waiting.popleft())
 
-    def tick(self, *, hurry: bool = False) -> None:
-        """Let workers go that have been idle for long, or in a hurry all idle ones; call it at least each second. Work that no
-        worker can be forked for is put off.
+    def tick(self, idle: float = IDLE) -> None:
+        """Let workers go that have been idle for so many seconds. Call it each second: work that no worker can be forked for
+        is put off.
         """
         self._feed()
         if not self._workers:
@@ -194,7 +195,7 @@ class Pool:
                 task = self._waiting.popleft()
                 task.close()
                 self._on_report(task, DEFERRED, CANNOT_FORK)
-        limit = self._clock() - (0 if hurry else IDLE)
+        limit = self._clock() - idle
         for one in [one for one in self._workers if not one.tasks and one.idle_since <= limit]:
             self._workers.remove(one)
             one.stream.close()

@@ -15,7 +15,7 @@ import time
 
 from quail.control.reader import Control
 from quail.delivery import shed
-from quail.delivery.pool import Pool, Task
+from quail.delivery.pool import IDLE, IDLE_OF_MANY, Pool, Task
 from quail.delivery.settings import Settings, program_environment
 from quail.errors import PeerError, TemporaryError
 from quail.net.lspawn_protocol import (
@@ -34,7 +34,8 @@ from quail.supervise.context import Context
 
 MAX_JOBS = 256  # of one connection, without a report
 MAX_BYTES = 16 << 20  # of those jobs, as they came
-MOST_WORKERS = 200  # processes, beyond which idle ones are let go before their time
+MANY_WORKERS = 50  # processes, each some megabytes of memory; of more than these, idle ones go soon
+TICK = 1.0  # seconds between looks at workers that have nothing to do
 STOP_WITHIN = 30.0  # seconds from TERM for what was taken
 REAP_WITHIN = 2.0  # seconds for workers to end after their last task
 
@@ -96,6 +97,7 @@ class Lspawn:
         self._asked: dict[bytes, list[Task]] = {}
         self._listener = Listener(self._loop, context.sockets["lspawn.sock"], self._accept)
         self._stop_at: float | None = None
+        self._next_tick = 0.0
         self._loop.add(context.life_fd, READ, self._orphaned)
 
     def serve(self) -> None:
@@ -105,20 +107,22 @@ class Lspawn:
             self._loop.once(self._patience())
             if self._users.waiting:
                 self._users.tick()
-            self._tick_pools()
+            if self._clock() >= self._next_tick:
+                self._next_tick = self._clock() + TICK
+                self._tick_pools()
         self._end_workers()
 
     def _tick_pools(self) -> None:
-        crowded = sum(len(pool.children) for pool in self._pools.values()) > MOST_WORKERS
+        many = sum(len(pool.children) for pool in self._pools.values()) > MANY_WORKERS
         for owner, pool in list(self._pools.items()):
-            pool.tick(hurry=crowded)
+            pool.tick(IDLE_OF_MANY if many else IDLE)
             if pool.empty:
                 del self._pools[owner]
 
     def _patience(self) -> float | None:
         if self._stop_at is not None or self._users.waiting:
             return 0.1
-        return 1.0 if any(pool.children for pool in self._pools.values()) else None
+        return TICK if self._pools else None
 
     def _under_way(self) -> bool:
         return any(origin.jobs or origin.stream.unsent for origin in self._origins)

@@ -35,12 +35,15 @@ from quail.net.users_protocol import (
 )
 from quail.supervise.context import Context
 from quail.users import rcpt
+from quail.users.getpw import BREAK
 from quail.users.nss import by_name
 from quail.users.owners import Owners
 
 MAX_UNSENT = 1 << 20  # bytes of answers that a client has not taken; then its questions wait
 THREADS = 32  # look-ups at once
+THREADS_EACH = 4  # of them for one user, who may have made his home hang
 MAX_WAITING = 10_000  # look-ups, and questions, beyond that
+MAX_WAITING_EACH = 200  # look-ups of one user
 PATIENCE = 8.0  # seconds from a question to its answer; clients wait 10
 FRESH = 1.0  # seconds that the answer of a look-up is kept
 MAX_KEPT = 10_000  # answers
@@ -101,8 +104,14 @@ class Users:
         self._loop.on_signal(signal.SIGHUP, self._reread)  # before reading: what changes meanwhile is read again
         self._rules = _Rules()
         self._system = context.mode == "system"
-        self._owners = Owners(self._system, home=".", by_name=by_name)
-        self._offload = Offload(self._loop, threads=THREADS, waiting=MAX_WAITING)
+        self._owners = Owners(self._system, home=context.home, by_name=by_name)
+        self._offload = Offload(
+            self._loop,
+            threads=THREADS,
+            threads_each=THREADS_EACH,
+            waiting=MAX_WAITING,
+            waiting_each=MAX_WAITING_EACH,
+        )
         self._lookups: dict[tuple[bytes, ...], list[_Waiting]] = {}
         self._waiting: dict[_Waiting, None] = {}  # of all look-ups, the oldest first
         self._kept: dict[tuple[bytes, ...], tuple[Answer, float]] = {}  # until when: time.monotonic()
@@ -197,9 +206,10 @@ class Users:
         if settled or not self._system:
             self._answer(client, question, check())
         elif assigned is None:
-            self._look_up(client, question, (IS_KNOWN, local), check)
+            self._look_up(client, question, _first_word(local), (IS_KNOWN, local), check)
         else:
-            self._look_up(client, question, (IS_KNOWN, assigned.home, assigned.dash, assigned.ext), check)
+            key = IS_KNOWN, assigned.home, assigned.dash, assigned.ext
+            self._look_up(client, question, assigned.home, key, check)
 
     def _find_user(self, client: FrameStream, question: Message) -> None:
         """Of a local part as it is delivered."""
@@ -214,7 +224,7 @@ class Users:
         elif not self._system:
             self._answer(client, question, (UNKNOWN, b""))
         else:
-            self._look_up(client, question, (FIND_USER, local), lambda: self._account(local))
+            self._look_up(client, question, _first_word(local), (FIND_USER, local), lambda: self._account(local))
 
     def _account(self, local: bytes) -> Answer:
         try:
@@ -225,9 +235,17 @@ class Users:
     # What takes time
 
     def _look_up(
-        self, client: FrameStream, question: Message, key: tuple[bytes, ...], call: Callable[[], Answer]
+        self,
+        client: FrameStream,
+        question: Message,
+        lane: bytes,
+        key: tuple[bytes, ...],
+        call: Callable[[], Answer],
     ) -> None:
-        """Answer with what `call` returns, in time; questions with one key share the call, and its answer for a moment."""
+        """Answer with what `call` returns, in time; questions with one key share the call, and its answer for a moment.
+
+        `lane` stands for the user who may be the reason that it hangs.
+        """
         kept = self._kept.get(key)
         if kept is not None and kept[1] > self._clock():
             self._answer(client, question, kept[0])
@@ -237,7 +255,7 @@ class Users:
             return
         waiting = _Waiting(client, question, key, self._clock() + PATIENCE)
         if key not in self._lookups:
-            if not self._offload.submit(call, lambda answer: self._looked_up(key, answer)):
+            if not self._offload.submit(lane, call, lambda answer: self._looked_up(key, answer)):
                 self._answer(client, question, _BUSY)
                 return
             self._lookups[key] = []
@@ -262,6 +280,11 @@ class Users:
             del self._waiting[first]
             self._lookups[first.key].remove(first)
             self._answer(first.client, first.question, _SLOW)
+
+
+def _first_word(local: bytes) -> bytes:
+    """All names that may be the account of one user begin with it."""
+    return local.split(BREAK, 1)[0].lower()
 
 
 def _trouble(error: QuailError) -> Answer:
