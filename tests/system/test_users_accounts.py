@@ -10,7 +10,7 @@ import pytest
 from tests.system.delivery_home import PATIENCE, Peer
 
 from quail.net import users_protocol as users
-from quail.services.users import THREADS
+from quail.services.users import MAX_WAITING_EACH, THREADS, THREADS_EACH
 from quail.users import assign
 
 LAUNCHER = os.path.join(os.path.dirname(__file__), "users_launcher.py")
@@ -215,13 +215,28 @@ def test_others_are_answered_while_look_ups_are_stuck(service, client):
 def test_every_thread_stuck_leaves_what_users_cdb_knows(service, client):
     service.assign(f"=boss:shop:{UID}:100:{service.path}/shop:::\n")
     for tag in range(THREADS + 5):
-        client.put(tag, b"L", b"stuck-%d" % tag)
+        client.put(tag, b"L", b"stuck%d" % tag)
     client.put(1000, b"L", b"joe")
     for tag in range(2000, 2010):
         client.put(tag, b"R", b"boss@localhost")
     assert [client.answer()[:2] for _ in range(10)] == [(tag, b"K") for tag in range(2000, 2010)]
     service.open_gate()
     assert {client.answer()[1] for _ in range(THREADS + 6)} == {b"K"}
+
+
+def test_one_user_who_hangs_leaves_the_threads_to_others(service, client):
+    service.assign(f"+list-:shop:{UID}:100:{service.path}/shop:-::\n")
+    for tag in range(THREADS * 3):
+        client.put(tag, b"R", b"Stuck-%d@localhost" % tag)
+    for tag in range(1000, 1020):
+        client.put(tag, b"R", b"list-%d@localhost" % tag)
+        client.put(1000 + tag, b"L", b"joe-%d" % tag)
+    assert sorted(client.answer()[1] for _ in range(40)) == [b"K"] * 20 + [b"N"] * 20
+    assert len([name for name in service.asked() if name.startswith("stuck")]) == THREADS_EACH
+    for _ in range(MAX_WAITING_EACH):
+        client.put(5000, b"L", b"stuck-%s" % os.urandom(8).hex().encode())
+    assert client.answer() == (5000, b"T", b"too many look-ups at once")
+    assert Client(service).ask(b"L", b"joe-again")[0] == b"K"
 
 
 def test_a_question_that_waits_too_long_is_told_so_and_the_answer_comes_to_the_next(make):
