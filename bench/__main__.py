@@ -1,12 +1,15 @@
-"""usage: python -m bench [--messages N] [--rounds N] [--sessions N] [--size BYTES] [--only TABLE ...]
-       [--peers PEER ...] [--results FOLDER] [--dir FOLDER]
+"""usage: python -m bench [TABLE ...] [--messages N] [--rounds N] [--sessions N] [--size BYTES] [--users N] [--calls N]
+       [--callers N ...] [--peers PEER ...] [--results FOLDER] [--dir FOLDER]
 
 Quail beside Postfix, on this machine, in turns (A B A B ...), each run in fresh folders on a real disk, in a box of the
-test root (tests/root; needs root), with the same load generator on the box's own loopback. Tables:
+test root (tests/root; needs root), with the same load generator on the box's own loopback. Tables (all of them, if none
+is named):
 
   connection  accept and keep, one message a connection
   persistent  accept and keep, all messages on `sessions` connections
   deliver     from the first connection until the last file is in the one Maildir
+  users       the mail system of a machine: the same into the Maildirs of many users, each under a uid of its own
+  sendmail    the mail system of a machine: calls of sendmail by an ordinary user, one after another and several at once
 
 Each run begins with a small warm-up that is not measured, and ends with a count: a message that was acknowledged and is
 not there ends the bench. Then one short run each below strace counts the syncs. Results: bench/results/*.json.
@@ -14,29 +17,23 @@ Treat differences under a third as unresolved: the machine drifts, and the load 
 """
 
 import argparse
+import array
+import fcntl
 import os
 import platform
 import sys
 import tempfile
 
 from bench import load
-from bench.peer_postfix import Postfix
-from bench.peer_quail import Quail
-from bench.report import Report, Run
-from tests.root.box import Box, Guest
+from bench.report import Report
+from bench.tables import SINGLE, Peer, Sizes, Table, syncs, tables, tracer
+from tests.root.box import Box
 from tests.root.image import RootUnavailableError
 from tests.root.testroot import TestRoot
 
-WARM_UP = 300  # messages, or as many as are measured if that is less; the same for TRACED
-TRACED = 1000
-TABLES = ("connection", "persistent", "deliver")
-PEERS = {"quail": Quail, "postfix": Postfix}
-SYNC_CALLS = ("fsync", "fdatasync", "syncfs", "sync_file_range", "msync", "sync")
+TABLES = ("connection", "persistent", "deliver", "users", "sendmail")
+_GET_FLAGS, _SET_FLAGS, _TOP_OF_HIERARCHIES = 0x80086601, 0x40086602, 0x00020000  # ioctl_iflags(2); chattr(1), T
 RESULTS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "results")
-
-
-class LostError(Exception):
-    """Acknowledged messages are not where they must be."""
 
 
 def main() -> None:
@@ -51,12 +48,15 @@ def main() -> None:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench", usage=(__doc__ or "").partition("usage: ")[2])
+    parser.add_argument("tables", nargs="*", choices=[*TABLES, []])
     parser.add_argument("--messages", type=int, default=5000)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--sessions", type=int, default=20)
     parser.add_argument("--size", type=int, default=4096)
-    parser.add_argument("--only", nargs="+", choices=TABLES, default=TABLES)
-    parser.add_argument("--peers", nargs="+", choices=[*PEERS], default=[*PEERS])
+    parser.add_argument("--users", type=int, default=200)
+    parser.add_argument("--calls", type=int, default=200)
+    parser.add_argument("--callers", type=int, nargs="+", default=[1, 8], help="how many calls at once")
+    parser.add_argument("--peers", nargs="+", choices=[*SINGLE], default=[*SINGLE])
     parser.add_argument("--results", default=RESULTS, help="where the JSON goes")
     parser.add_argument("--dir", default="/var/tmp", help="a folder on the disk that is to be measured")
     return parser.parse_args()
@@ -74,19 +74,48 @@ def _file_system(folder: str) -> str:
     return kind
 
 
+def _spread(top: str) -> None:
+    """Have ext4 put each folder made in this one on a part of the disk of its own.
+
+    A run must not pay for what was removed before it: ext4 looks past the inodes that were deleted in the last minutes one by
+    one, when it makes files near them. So folders stay, too, until the whole bench ends.
+    """
+    folder = os.open(top, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        flags = array.array("L", [0])
+        fcntl.ioctl(folder, _GET_FLAGS, flags)
+        flags[0] |= _TOP_OF_HIERARCHIES
+        fcntl.ioctl(folder, _SET_FLAGS, flags)
+    except OSError:
+        pass  # not every file system has such a thing, or needs it
+    finally:
+        os.close(folder)
+
+
+def _folder(top: str) -> str:
+    """A new one that every user of a box can look into."""
+    folder = tempfile.mkdtemp(dir=top)
+    os.chmod(folder, 0o755)
+    return folder
+
+
 class Bench:
     """One call of the bench: its options, its root, its report."""
 
     def __init__(self, root: TestRoot, options: argparse.Namespace) -> None:
         """`options` as _options() returns them."""
         self.root, self.options = root, options
-        self.warm_up, self.traced = min(WARM_UP, options.messages), min(TRACED, options.messages)
+        sizes = Sizes(
+            options.messages, options.sessions, options.size, options.users, options.calls, tuple(options.callers)
+        )
+        self.tables = tables(options.tables or [*TABLES], sizes)
         self.report = Report(
             {
                 "machine": platform.platform(),
                 "processors": os.cpu_count(),
                 "file_system": _file_system(options.dir),
-                **{name: getattr(options, name) for name in ("messages", "rounds", "sessions", "size")},
+                "rounds": options.rounds,
+                **sizes._asdict(),
             }
         )
 
@@ -96,40 +125,44 @@ class Bench:
         print(", ".join(f"{name} {facts[name]}" for name in facts), flush=True)
         if facts["file_system"] in ("tmpfs", "ramfs"):
             sys.exit(f"bench: {self.options.dir} is memory, where a sync costs nothing: give --dir on a disk")
-        try:
-            for number in range(self.options.rounds):
-                print(f"round {number + 1}", flush=True)
-                for table in self.options.only:
-                    for name in self.options.peers:
-                        self.report.add(self._measure(table, name))
-            for table in self.options.only:
+        with tempfile.TemporaryDirectory(dir=self.options.dir, prefix="quail-bench-") as top:
+            _spread(top)
+            try:
+                self._rounds(top)
+            finally:
+                if self.report.runs:
+                    self.report.show()
+                    print(f"\n{os.path.relpath(self.report.write(self.options.results))}")
+
+    def _rounds(self, top: str) -> None:
+        for number in range(self.options.rounds):
+            print(f"round {number + 1}", flush=True)
+            for table in self.tables:
                 for name in self.options.peers:
-                    self._count_syncs(table, name)
-        finally:
-            if self.report.runs:
-                self.report.show()
-                print(f"\n{os.path.relpath(self.report.write(self.options.results))}")
+                    self._measure(table, name, _folder(top))
+        for table in self.tables:
+            for name in self.options.peers:
+                self._count_syncs(table, name, _folder(top))
 
-    def _shape(self, table: str, messages: int) -> load.Shape:
-        return load.Shape(messages, self.options.sessions, self.options.size, persistent=table == "persistent")
+    def _measure(self, table: Table, name: str, folder: str) -> None:
+        peer = table.peer(name, folder)
+        with self.root.enter(peer.binds) as box:
+            self._start(peer, box)
+            self.report.facts.setdefault(peer.name, peer.version(box))
+            for run in table.measure(peer, box):
+                self.report.add(run)
 
-    def _measure(self, table: str, name: str) -> Run:
-        with tempfile.TemporaryDirectory(dir=self.options.dir, prefix="quail-bench-") as folder:
-            os.chmod(folder, 0o755)
-            peer = PEERS[name](folder, held=table != "deliver")
-            with self.root.enter({folder: "/srv"}) as box:
-                self._start(peer, box)
-                self.report.facts.setdefault(peer.name, peer.version(box))
-                self._send(peer, box, self._shape(table, self.warm_up), self.warm_up)
-                before = load.cpu_seconds(box)
-                whole = self.warm_up + self.options.messages
-                seconds = self._send(peer, box, self._shape(table, self.options.messages), whole)
-                spent = load.cpu_seconds(box) - before
-                self._check(peer, box, whole)
-                return Run(table, peer.name, self.options.messages, seconds, spent)
+    def _count_syncs(self, table: Table, name: str, folder: str) -> None:
+        """One short run below strace; its syncs, those of the start-up included, for each 1,000 messages."""
+        peer = table.peer(name, folder)
+        with self.root.enter(peer.binds) as box:
+            self._start(peer, box, tracer("servers"))
+            messages = table.traced(peer, box)
+        self.report.add_syncs(table.name, peer.name, 1000 * syncs(folder) / messages)
 
-    def _start(self, peer: Postfix | Quail, box: Box, tracer: tuple[str, ...] = ()) -> Guest:
-        guest = peer.start(box, tracer)
+    @staticmethod
+    def _start(peer: Peer, box: Box, below: tuple[str, ...] = ()) -> None:
+        peer.start(box, below)
         try:
             load.await_banner(box, peer.port)
         except Exception:
@@ -139,34 +172,6 @@ class Bench:
                     with open(path, errors="replace", encoding="utf-8") as file:
                         print(f"--- {name}\n{file.read()[-3000:]}", file=sys.stderr)
             raise
-        return guest
-
-    @staticmethod
-    def _send(peer: Postfix | Quail, box: Box, shape: load.Shape, whole: int) -> float:
-        """Send, and wait for `whole` delivered messages if the table is about that; the seconds that count."""
-        seconds = load.send(box, peer.port, peer.recipient, shape)
-        return seconds if peer.held else seconds + load.await_files(peer.maildir, whole)
-
-    @staticmethod
-    def _check(peer: Postfix | Quail, box: Box, whole: int) -> None:
-        """Raise LostError unless everything acknowledged is there, once."""
-        found = peer.queued(box) if peer.held else len(os.listdir(peer.maildir))
-        if found != whole:
-            raise LostError(f"{peer.name} acknowledged {whole} messages and has {found}")
-
-    def _count_syncs(self, table: str, name: str) -> None:
-        """One short run below strace; its syncs, those of the start-up included, for each 1,000 messages."""
-        with tempfile.TemporaryDirectory(dir=self.options.dir, prefix="quail-bench-") as folder:
-            os.chmod(folder, 0o755)
-            peer = PEERS[name](folder, held=table != "deliver")
-            with self.root.enter({folder: "/srv"}) as box:
-                trace = "trace=" + ",".join(SYNC_CALLS)
-                self._start(peer, box, ("strace", "-f", "-qq", "-e", trace, "-e", "signal=none", "-o", "/srv/trace"))
-                self._send(peer, box, self._shape(table, self.traced), self.traced)
-                self._check(peer, box, self.traced)
-            with open(folder + "/trace", encoding="ascii", errors="replace") as file:
-                calls = sum(1 for line in file if any(f" {call}(" in line for call in SYNC_CALLS))
-        self.report.add_syncs(table, peer.name, 1000 * calls / self.traced)
 
 
 if __name__ == "__main__":

@@ -102,3 +102,17 @@ def memory_bytes(box: Box) -> int:
         except OSError:
             continue
     return kilobytes * 1024
+
+
+def settle(box: Box, seconds: float = 120) -> None:
+    """Return when the box's processes have nothing left to do: two looks in a row find next to no processor time used."""
+    end = time.monotonic() + seconds
+    before = cpu_seconds(box)
+    while True:
+        time.sleep(0.25)
+        now = cpu_seconds(box)
+        if now - before <= 2 / TICKS:
+            return
+        if time.monotonic() > end:
+            raise TimeoutError(f"the box is still busy after {seconds:.0f} s")
+        before = now

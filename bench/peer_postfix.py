@@ -1,11 +1,12 @@
 """Postfix as Debian builds it, with a configuration and folders of its own. It syncs each file that it queues or delivers.
 
-What differs from its defaults is in its favour or makes the two sides alike: no chroot, local deliveries to the one
-mailbox 20 at a time instead of 2, the log in a file as for Quail. Recipients are checked against the accounts (default).
+What differs from its defaults is in its favour or makes the two sides alike: no chroot, local deliveries to one mailbox
+20 at a time instead of 2, the log in a file as for Quail. Recipients are checked against the accounts (default).
 """
 
 import os
 
+from bench.accounts import HOMES, Accounts
 from tests.root.box import Box, Guest
 from tests.root.testroot import TESTER
 
@@ -59,21 +60,15 @@ class Postfix:
     def __init__(self, folder: str, *, held: bool) -> None:
         """Write the configuration. `held`: accepted messages stay queued (in the hold queue)."""
         self.folder, self.held, self.maildir = folder, held, folder + "/home/Maildir/new"
-        for name in ("etc", "spool", "data", "home"):
-            os.mkdir(f"{folder}/{name}")
+        self.binds = {folder: "/srv"}
+        _make_folders(folder, "home")
         os.chown(folder + "/home", TESTER, TESTER)
-        for name, text in (("main.cf", MAIN + (HOLD if held else "")), ("master.cf", MASTER)):
-            with open(f"{folder}/etc/{name}", "w", encoding="utf-8") as file:
-                file.write(text)
+        _write_configuration(folder, MAIN + (HOLD if held else ""))
 
     def start(self, box: Box, tracer: tuple[str, ...] = ()) -> Guest:
         """Start it in the foreground of the box, below `tracer` if given."""
         box.run(["sh", "-c", "chown postfix /srv/data && usermod --home /srv/home tester"])
-        log = os.open(self.folder + "/start.log", os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            return box.popen([*tracer, "postfix", "-c", "/srv/etc", "start-fg"], stdout=log, stderr=log)
-        finally:
-            os.close(log)
+        return _start(self.folder, box, tracer, "/srv/etc")
 
     def queued(self, _box: Box) -> int:
         """Messages that were accepted and are held."""
@@ -81,3 +76,48 @@ class Postfix:
 
     def version(self, box: Box) -> str:
         return box.run(["postconf", "-h", "mail_version"]).stdout.strip()
+
+
+class SystemPostfix:
+    """The mail system of a machine: the configuration in its usual place, so that sendmail works for everybody."""
+
+    name = "Postfix"
+    port = 25
+    domain = "bench.test"
+    sendmail = "/usr/sbin/sendmail"
+
+    def __init__(self, folder: str, users: int) -> None:
+        """Write the configuration, and make homes for so many users."""
+        self.folder = folder
+        self.binds = {folder: "/srv", folder + "/homes": HOMES}
+        _make_folders(folder, "homes")
+        self.accounts = Accounts(folder + "/homes", users)
+        _write_configuration(folder, MAIN.replace("localhost", self.domain))
+
+    def start(self, box: Box, tracer: tuple[str, ...] = ()) -> Guest:
+        """Start it in the foreground of the box, below `tracer` if given."""
+        self.accounts.enrol(box)
+        box.run(["sh", "-c", "chown postfix /srv/data && cp /srv/etc/main.cf /srv/etc/master.cf /etc/postfix"])
+        return _start(self.folder, box, tracer, "/etc/postfix")
+
+    def version(self, box: Box) -> str:
+        return box.run(["postconf", "-h", "mail_version"]).stdout.strip()
+
+
+def _make_folders(folder: str, homes: str) -> None:
+    for name in ("etc", "spool", "data", homes):
+        os.mkdir(f"{folder}/{name}")
+
+
+def _write_configuration(folder: str, main: str) -> None:
+    for name, text in (("main.cf", main), ("master.cf", MASTER)):
+        with open(f"{folder}/etc/{name}", "w", encoding="utf-8") as file:
+            file.write(text)
+
+
+def _start(folder: str, box: Box, tracer: tuple[str, ...], configuration: str) -> Guest:
+    log = os.open(folder + "/start.log", os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        return box.popen([*tracer, "postfix", "-c", configuration, "start-fg"], stdout=log, stderr=log)
+    finally:
+        os.close(log)

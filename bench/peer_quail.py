@@ -1,18 +1,19 @@
-"""Quail from this checkout, with what `quail init --single` writes: recipients checked, every event logged (to a file).
+"""Quail from this checkout, with what `quail init` writes: recipients checked, every event logged (to a file).
 
-It runs on the root's own Python as an ordinary user of the box. To hold what it accepts, the bench sets concurrencylocal
-to 0: the queue then does all that it does at accept, delivery is never started, and nothing is left out of the accept path.
+It runs on the root's own Python. To hold what it accepts, the bench sets concurrencylocal to 0: the queue then does all that
+it does at accept, delivery is never started, and nothing is left out of the accept path.
 """
 
 import json
 import os
 
+from bench.accounts import HOMES, Accounts
 from tests.root.box import Box, Guest
 from tests.root.testroot import QUAIL, QUAIL_ENVIRONMENT, TESTER
 
 
 class Quail:
-    """One home in `folder`, which the box has as /srv. Nothing is left to stop but the box."""
+    """One single home in `folder`, which the box has as /srv, served by an ordinary user. Leaving the box stops it."""
 
     name = "Quail"
     port = 2525
@@ -21,6 +22,7 @@ class Quail:
     def __init__(self, folder: str, *, held: bool) -> None:
         """`held`: accepted messages stay queued."""
         self.folder, self.held, self.maildir = folder, held, folder + "/home/mail/tester/Maildir/new"
+        self.binds = {folder: "/srv"}
         os.chown(folder, TESTER, TESTER)
 
     def quail(self, box: Box, *words: str) -> str:
@@ -36,17 +38,7 @@ class Quail:
 
     def serve(self, box: Box, tracer: tuple[str, ...] = ()) -> Guest:
         """Serve the home that start() made."""
-        log = os.open(self.folder + "/log", os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
-        try:
-            return box.popen(
-                [*tracer, *QUAIL, "serve", "--home", "/srv/home"],
-                user=TESTER,
-                env=QUAIL_ENVIRONMENT,
-                stdout=log,
-                stderr=log,
-            )
-        finally:
-            os.close(log)
+        return _serve(self.folder, box, [*tracer, *QUAIL, "serve", "--home", "/srv/home"], TESTER, QUAIL_ENVIRONMENT)
 
     def queued(self, box: Box) -> int:
         """Messages that were accepted and are held."""
@@ -55,3 +47,49 @@ class Quail:
 
     def version(self, box: Box) -> str:
         return self.quail(box, "--version").split()[-1]
+
+
+class SystemQuail:
+    """The mail system of a machine: a system home at its usual place, served by root, and the code installed as for everybody.
+
+    Installed means a copy in the box, compiled: the checkout itself can't be written to there, and a program that starts for
+    one message would compile what it imports each time.
+    """
+
+    name = "Quail"
+    port = 25
+    domain = "bench.test"
+    home = "/var/qmail"
+    sendmail = home + "/bin/sendmail"
+    _code = "/usr/local/lib/quail"
+
+    def __init__(self, folder: str, users: int) -> None:
+        """Make homes for so many users."""
+        self.folder = folder
+        self.binds = {folder: "/srv", folder + "/qmail": self.home, folder + "/homes": HOMES}
+        for name in ("qmail", "homes"):
+            os.mkdir(f"{folder}/{name}")
+        self.accounts = Accounts(folder + "/homes", users)
+        self._environment = {"PYTHONPATH": ":".join(f"{self._code}/{part}" for part in ("src", "packages"))}
+
+    def start(self, box: Box, tracer: tuple[str, ...] = ()) -> Guest:
+        """Make the home and serve it in the foreground of the box, below `tracer` if given."""
+        self.accounts.enrol(box)
+        box.run(["sh", "-c", f"mkdir {self._code} && cp -r /opt/quail/src /opt/quail/packages {self._code}"])
+        box.run(["python3", "-m", "compileall", "-q", f"{self._code}/src"])
+        self._quail(box, "init", "--system", self.domain, "--home", self.home)
+        return _serve(self.folder, box, [*tracer, *QUAIL, "serve", "--home", self.home], 0, self._environment)
+
+    def _quail(self, box: Box, *words: str) -> str:
+        return box.run([*QUAIL, *words], env=self._environment).stdout
+
+    def version(self, box: Box) -> str:
+        return self._quail(box, "--version").split()[-1]
+
+
+def _serve(folder: str, box: Box, words: list[str], user: int, environment: dict[str, str]) -> Guest:
+    log = os.open(folder + "/log", os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+    try:
+        return box.popen(words, user=user, env=environment, stdout=log, stderr=log)
+    finally:
+        os.close(log)

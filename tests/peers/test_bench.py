@@ -10,9 +10,13 @@ import pytest
 @pytest.mark.root
 def test_a_tiny_run_of_the_bench(tmp_path):
     words = ["--messages", "400", "--rounds", "1", "--results", str(tmp_path / "results"), "--dir", str(tmp_path)]
-    words += ["--only", "persistent", "deliver"]
+    words += ["--users", "20"]
     done = subprocess.run(
-        [sys.executable, "-m", "bench", *words], capture_output=True, text=True, check=False, timeout=300
+        [sys.executable, "-m", "bench", "persistent", "deliver", "users", *words],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
     )
     if "is memory, where a sync costs nothing" in done.stderr:
         pytest.skip("did not run: the folder for temporary files is memory, and a bench there says nothing")
@@ -24,6 +28,8 @@ def test_a_tiny_run_of_the_bench(tmp_path):
         ("persistent", "Postfix"),
         ("deliver", "Quail"),
         ("deliver", "Postfix"),
+        ("users", "Quail"),
+        ("users", "Postfix"),
     ]
     assert all(row["rate"] > 0 and row["cpu_per_thousand"] > 0 and row["syncs_per_thousand"] > 0 for row in medians)
     assert list(tmp_path.iterdir()) == [tmp_path / "results"]

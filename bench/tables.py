@@ -1,0 +1,248 @@
+"""What the bench measures: each table loads a peer in a fresh box, counts what must be there, and tells the figures."""
+
+import json
+import os
+import statistics
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any, NamedTuple, Protocol
+
+from bench import load
+from bench.accounts import FIRST_UID, HOMES, LostError, shares
+from bench.peer_postfix import Postfix, SystemPostfix
+from bench.peer_quail import Quail, SystemQuail
+from bench.report import CallRun, Run
+from tests.root.box import Box, Guest
+
+WARM_UP = 300  # messages, or as many as are measured if that is less
+TRACED = 1000  # the same, for the run that counts syncs
+CALLS_WARM_UP, CALLS_TRACED = 20, 50
+CALL_SIZE = 1024  # bytes of a message on sendmail's standard input
+SINGLE: dict[str, type[Quail] | type[Postfix]] = {"quail": Quail, "postfix": Postfix}
+SYSTEM: dict[str, type[SystemQuail] | type[SystemPostfix]] = {"quail": SystemQuail, "postfix": SystemPostfix}
+BARE = ("bare python3", ["/usr/bin/python3", "-I", "-S", "-c", "pass"])
+SYNC_CALLS = ("fsync", "fdatasync", "syncfs", "sync_file_range", "msync", "sync")
+INSIDE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "inside")
+
+
+def tracer(name: str) -> tuple[str, ...]:
+    """What a program is started below for its syncs to be written to a file of the peer's folder."""
+    trace = "trace=" + ",".join(SYNC_CALLS)
+    return ("strace", "-f", "-qq", "-e", trace, "-e", "signal=none", "-o", f"/srv/{name}.trace")
+
+
+def syncs(folder: str) -> int:
+    """How many were traced, the box being gone."""
+    found = 0
+    for name in os.listdir(folder):
+        if name.endswith(".trace"):
+            with open(f"{folder}/{name}", encoding="ascii", errors="replace") as file:
+                found += sum(1 for line in file if any(f" {call}(" in line for call in SYNC_CALLS))
+    return found
+
+
+class Sizes(NamedTuple):
+    """How much is done; the options of the same names."""
+
+    messages: int
+    sessions: int
+    size: int
+    users: int
+    calls: int
+    callers: tuple[int, ...]
+
+
+class Peer(Protocol):
+    """A mail system that can be started in a box which sees the folders of `binds`."""
+
+    name: str
+    port: int
+    folder: str
+    binds: dict[str, str]
+
+    def start(self, box: Box, tracer: tuple[str, ...] = ()) -> Guest: ...
+
+    def version(self, box: Box) -> str: ...
+
+
+class Mailbox:
+    """All messages to one address, over SMTP: accepted and kept, or delivered."""
+
+    def __init__(self, name: str, sizes: Sizes) -> None:
+        """`name`: connection, persistent or deliver."""
+        self.name = name
+        self._sizes = sizes
+        self._held = name != "deliver"
+
+    def peer(self, name: str, folder: str) -> Quail | Postfix:
+        return SINGLE[name](folder, held=self._held)
+
+    def measure(self, peer: Quail | Postfix, box: Box) -> list[Run]:
+        messages = self._sizes.messages
+        whole = min(WARM_UP, messages)
+        self._send(peer, box, whole, whole)
+        before = load.cpu_seconds(box)
+        whole += messages
+        seconds = self._send(peer, box, messages, whole)
+        spent = load.cpu_seconds(box) - before
+        self._check(peer, box, whole)
+        return [Run(self.name, peer.name, messages, seconds, spent)]
+
+    def traced(self, peer: Quail | Postfix, box: Box) -> int:
+        messages = min(TRACED, self._sizes.messages)
+        self._send(peer, box, messages, messages)
+        self._check(peer, box, messages)
+        return messages
+
+    def _send(self, peer: Quail | Postfix, box: Box, messages: int, whole: int) -> float:
+        """Send, and wait for `whole` delivered messages if the table is about that; the seconds that count."""
+        shape = load.Shape(messages, self._sizes.sessions, self._sizes.size, persistent=self.name == "persistent")
+        seconds = load.send(box, peer.port, peer.recipient, shape)
+        return seconds if self._held else seconds + load.await_files(peer.maildir, whole)
+
+    def _check(self, peer: Quail | Postfix, box: Box, whole: int) -> None:
+        """Raise LostError unless everything acknowledged is there, once."""
+        found = peer.queued(box) if self._held else len(os.listdir(peer.maildir))
+        if found != whole:
+            raise LostError(f"{peer.name} acknowledged {whole} messages and has {found}")
+
+
+class Users:
+    """The mail system of a machine: messages over SMTP to many of its users, until the last file is in its Maildir.
+
+    The warm-up is for a tenth of them: what a server must do for each user who gets mail again is measured.
+    """
+
+    name = "users"
+
+    def __init__(self, sizes: Sizes) -> None:
+        self._sizes = sizes
+
+    def peer(self, name: str, folder: str) -> SystemQuail | SystemPostfix:
+        return SYSTEM[name](folder, self._sizes.users)
+
+    def measure(self, peer: SystemQuail | SystemPostfix, box: Box) -> list[Run]:
+        messages = self._sizes.messages
+        names = peer.accounts.names
+        wanted: Counter[str] = Counter()
+        self._send(peer, box, min(WARM_UP, messages), names[: max(1, len(names) // 10)], wanted)
+        load.settle(box)
+        before = load.cpu_seconds(box)
+        seconds = self._send(peer, box, messages, names, wanted)
+        load.settle(box)
+        spent = load.cpu_seconds(box) - before
+        peer.accounts.check(wanted)
+        return [Run(self.name, peer.name, messages, seconds, spent)]
+
+    def traced(self, peer: SystemQuail | SystemPostfix, box: Box) -> int:
+        messages = min(TRACED, self._sizes.messages)
+        wanted: Counter[str] = Counter()
+        self._send(peer, box, messages, peer.accounts.names, wanted)
+        peer.accounts.check(wanted)
+        return messages
+
+    def _send(
+        self,
+        peer: SystemQuail | SystemPostfix,
+        box: Box,
+        messages: int,
+        names: Sequence[str],
+        wanted: Counter[str],
+    ) -> float:
+        """Send, wait until all is there, and add it to what is wanted; seconds from the first connection to the last file."""
+        words = [*_program("sender"), *map(str, (peer.port, messages, self._sizes.sessions, self._sizes.size))]
+        done = box.run(words, data="".join(f"{name}@{peer.domain}\n" for name in names), timeout=1800)
+        wanted.update(shares(messages, names))
+        peer.accounts.await_mail(wanted)
+        return peer.accounts.last_arrival() - float(json.loads(done.stdout)["begin"])
+
+
+class Sendmail:
+    """sendmail, called by an ordinary user one call after another, and by some at once; the servers deliver meanwhile."""
+
+    name = "sendmail"
+
+    def __init__(self, sizes: Sizes) -> None:
+        self._sizes = sizes
+
+    def peer(self, name: str, folder: str) -> SystemQuail | SystemPostfix:
+        return SYSTEM[name](folder, 2)
+
+    def measure(self, peer: SystemQuail | SystemPostfix, box: Box) -> list[CallRun]:
+        """The bare interpreter is called too, beside Quail: what no program in Python can be quicker than."""
+        sent = self._call(peer, box, min(CALLS_WARM_UP, self._sizes.calls), 1, 0)[1]
+        runs = []
+        for at_once in self._sizes.callers:
+            table = self._table(at_once)
+            load.settle(box)
+            before = load.cpu_seconds(box)
+            figures, sent = self._call(peer, box, self._sizes.calls, at_once, sent)
+            load.settle(box)
+            runs.append(_call_run(table, peer.name, figures, load.cpu_seconds(box) - before))
+            if isinstance(peer, SystemQuail):
+                name, words = BARE
+                runs.append(_call_run(table, name, _calls(box, self._sizes.calls, at_once, words), 0.0))
+        return runs
+
+    def traced(self, peer: SystemQuail | SystemPostfix, box: Box) -> int:
+        calls = min(CALLS_TRACED, self._sizes.calls)
+        self._call(peer, box, calls, 1, 0, tracer("calls"))
+        return calls
+
+    @staticmethod
+    def _table(at_once: int) -> str:
+        return "sendmail" if at_once == 1 else f"sendmail x{at_once}"
+
+    @staticmethod
+    def _call(
+        peer: SystemQuail | SystemPostfix, box: Box, calls: int, at_once: int, sent: int, below: tuple[str, ...] = ()
+    ) -> tuple[dict[str, Any], int]:
+        """Have the first user send to the second, and wait until all is there; figures, and the messages sent so far."""
+        sender, recipient = peer.accounts.names
+        words = [peer.sendmail, "-i", "-f", f"{sender}@{peer.domain}", recipient]
+        figures = _calls(box, calls, at_once, words, below)
+        wanted = {recipient: sent + calls}
+        peer.accounts.await_mail(wanted)
+        peer.accounts.check(wanted)
+        return figures, sent + calls
+
+
+Table = Mailbox | Users | Sendmail
+
+
+def tables(names: list[str], sizes: Sizes) -> list[Table]:
+    """Those that are asked for, in their order."""
+    own: dict[str, type[Users | Sendmail]] = {Users.name: Users, Sendmail.name: Sendmail}
+    return [own[name](sizes) if name in own else Mailbox(name, sizes) for name in names]
+
+
+def _program(name: str) -> list[str]:
+    with open(f"{INSIDE}/{name}.py", encoding="utf-8") as file:
+        return ["python3", "-c", file.read()]
+
+
+def _calls(box: Box, calls: int, at_once: int, words: list[str], below: tuple[str, ...] = ()) -> dict[str, Any]:
+    """The caller's figures; it is the first of the users."""
+    caller = [*_program("caller"), str(calls), str(at_once), str(CALL_SIZE), *words]
+    home = f"{HOMES}/user000"
+    environment = {"HOME": home, "USER": "user000", "LOGNAME": "user000"}
+    if below:  # a tracer without root would take from Postfix's postdrop the group that it has for the queue
+        done = box.run([*below, "-u", "user000", *caller], env=environment, timeout=1800)
+    else:
+        done = box.run(caller, user=FIRST_UID, cwd=home, env=environment, timeout=1800)
+    figures: dict[str, Any] = json.loads(done.stdout)
+    return figures
+
+
+def _call_run(table: str, peer: str, figures: dict[str, Any], servers: float) -> CallRun:
+    calls = len(figures["wall"])
+    return CallRun(
+        table,
+        peer,
+        calls,
+        figures["seconds"],
+        1e3 * statistics.median(figures["wall"]),
+        1e3 * statistics.quantiles(figures["wall"], n=20)[-1],
+        1e3 * sum(figures["cpu"]) / calls,
+        1e3 * servers / calls,
+    )
