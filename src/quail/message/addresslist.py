@@ -6,11 +6,9 @@ a plain address, lines folded at commas. What was written so is written the same
 field, which may come from anybody.
 """
 
-from quail.errors import PeerError, PermanentError
+from _collections_abc import Callable
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:  # collections.abc costs a third of what the interpreter itself does
-    from collections.abc import Callable
+from quail.errors import PeerError, PermanentError
 
 # Kinds of tokens. A special character is its own kind; so ANGLE, which holds the tokens between < and >, is above them all.
 ATOM, QUOTED, LITERAL, COMMENT, ANGLE = 1, 2, 3, 4, 256
@@ -35,9 +33,9 @@ class Hosts:
 
     def __init__(
         self,
-        default_host: "Callable[[], bytes]",
-        default_domain: "Callable[[], bytes]",
-        plus_domain: "Callable[[], bytes]",
+        default_host: Callable[[], bytes],
+        default_domain: Callable[[], bytes],
+        plus_domain: Callable[[], bytes],
     ) -> None:
         """default_host: for an address without one; default_domain: for a host without a dot; plus_domain: for `host+`."""
         self._default_host, self._default_domain, self._plus_domain = default_host, default_domain, plus_domain
@@ -69,7 +67,7 @@ class Hosts:
         host = self.complete(host)
         return local + b"@" + host if host else local
 
-    def _ask(self, source: "Callable[[], bytes]") -> bytes:
+    def _ask(self, source: Callable[[], bytes]) -> bytes:
         if source not in self._known:
             host = source().rstrip(b".")
             if not is_host(host):
@@ -102,14 +100,20 @@ def rewrite(text: bytes, hosts: Hosts) -> tuple[list[bytes], list[bytes]]:
     run: list[Token] = []
     angles: list[list[Token]] = []
     group: bytes | None = None  # what to write before the next entry, within a group
+    after_group = False
     for token in [*_angles(_tokens(text), angles), (_END, b"")]:
         kind = token[0]
         if kind == COLON:
             if group is not None:
                 raise PeerError("a group within a group")
             group = _group_name(run)
+            after_group = False
             first = len(entries)
         elif kind in {COMMA, SEMICOLON, _END}:
+            if after_group and all(item[0] == COMMENT for item in run):
+                entries[-1] += b" ".join(text for _, text in run)
+                run = []
+            after_group = False
             for written, address in _members(run, angles, hosts):
                 entries.append((group or b"") + written)
                 if group:
@@ -122,6 +126,7 @@ def rewrite(text: bytes, hosts: Hosts) -> tuple[list[bytes], list[bytes]]:
                     entries.append(group)
                 entries[-1] += b";"
                 group = None
+                after_group = True
         else:
             run.append(token)
             continue
@@ -322,7 +327,7 @@ def _address(parts: list[Token], hosts: Hosts, *, in_angles: bool = False) -> tu
     if not end:
         raise PeerError("an address without a local part")
     complete = hosts.complete(_host(parts[host]))
-    written, plain = _local(parts[:end])
+    written, plain = _local(parts[:end], routed=complete == b"[]")
     return (b"%b@%b" % (written, complete), b"%b@%b" % (plain, complete)) if complete else (written, plain)
 
 
@@ -368,8 +373,11 @@ def _host(parts: list[Token]) -> bytes:
     return host
 
 
-def _local(parts: list[Token]) -> tuple[bytes, bytes]:
-    """A local part as it is to be written, and as it is. If it is more than words and dots, it is quoted as one word."""
+def _local(parts: list[Token], *, routed: bool) -> tuple[bytes, bytes]:
+    """A local part as it is to be written, and as it is. If it is more than words and dots, it is quoted as one word.
+
+    `routed`: before @[] there may be an "@" too, as in senders for each recipient (quail.message.verp).
+    """
     plain, written = [], []
     regular = True
     before = (DOT, b"")
@@ -385,7 +393,7 @@ def _local(parts: list[Token]) -> tuple[bytes, bytes]:
             piece = text or bytes([kind])
             plain.append(piece)
             written.append(piece)
-            regular = regular and kind == DOT
+            regular = regular and (kind == DOT or (routed and kind == AT))
         before = token
     whole = b"".join(plain)
     return (b"".join(written), whole) if regular else (_string(whole), whole)

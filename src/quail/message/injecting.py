@@ -4,6 +4,7 @@ A program gives the fields as they came, its arguments, the environment, the hos
 to be sent and the envelope. Nothing is read here, and the body is never seen.
 """
 
+from _collections_abc import Callable, Mapping
 from os import fsdecode
 from time import gmtime
 
@@ -12,10 +13,6 @@ from quail.message.address import quote
 from quail.message.addresslist import Hosts, fold, is_host, rewrite
 from quail.message.dates import rfc822
 from quail.message.header import Field
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:  # collections.abc costs a third of what the interpreter itself does
-    from collections.abc import Callable, Mapping
 
 _VISIBLE = frozenset((b"to", b"cc"))
 _RECIPIENTS = frozenset((b"to", b"cc", b"bcc", b"apparently-to"))
@@ -33,6 +30,9 @@ _USER = (b"QMAILUSER", b"MAILUSER", b"USER", b"LOGNAME")
 _HOST = (b"QMAILHOST", b"MAILHOST")
 _NAME = (b"QMAILNAME", b"MAILNAME", b"NAME")
 
+# Where recipients are taken from: the arguments if there are any, else the header, is EITHER.
+ARGUMENTS, HEADER, BOTH, EITHER = "a", "h", "H", "A"
+
 _PER_RECIPIENT = b"-@[]"  # quail.message.verp
 _ONE_LINE = bytes(32 if byte in b"\r\n" else byte for byte in range(256))
 
@@ -45,7 +45,7 @@ class Author:
         "sender_host", "sender_user", "user",
     )  # fmt: skip
 
-    def __init__(self, environ: "Mapping[bytes, bytes]") -> None:
+    def __init__(self, environ: Mapping[bytes, bytes]) -> None:
         """`environ` as os.environb. Of each row of variables the first that is set counts; an empty user is none."""
         self.user = next((environ[name] for name in _USER if environ.get(name)), b"anonymous")
         self.host = next((environ[name] for name in _HOST if name in environ), b"")
@@ -64,31 +64,25 @@ class Author:
 class Call:
     """What the caller says of this one message.
 
-    sender: of the option -f, None without it. arguments: recipients. from_arguments, from_header: where recipients are taken
-    from. lenient: recipient fields that are no lists of addresses are left as they are, and not an error. seconds, pid: make
-    Message-ID, Date and a sender of its own. id_host: the host part of the Message-ID. followup: addresses, in lower case,
-    that want a Mail-Followup-To.
+    sender: of the option -f, None without it. arguments: recipients. recipients: the letter of the option that says where
+    they are taken from, one of ARGUMENTS, HEADER, BOTH, EITHER. seconds, pid: make Message-ID, Date and a sender of its own.
+    id_host: the host part of the Message-ID. followup: addresses, in lower case, that want a Mail-Followup-To.
     """
 
-    __slots__ = (
-        "arguments", "followup", "from_arguments", "from_header", "id_host", "lenient", "pid", "seconds", "sender",
-    )  # fmt: skip
+    __slots__ = ("arguments", "followup", "id_host", "pid", "recipients", "seconds", "sender")
 
     def __init__(
         self,
         *,
         sender: bytes | None,
         arguments: list[bytes],
-        from_arguments: bool,
-        from_header: bool,
-        lenient: bool,
+        recipients: str,
         seconds: int,
         pid: int,
-        id_host: "Callable[[], bytes]",
+        id_host: Callable[[], bytes],
         followup: frozenset[bytes],
     ) -> None:
-        self.sender, self.arguments = sender, arguments
-        self.from_arguments, self.from_header, self.lenient = from_arguments, from_header, lenient
+        self.sender, self.arguments, self.recipients = sender, arguments, recipients
         self.seconds, self.pid, self.id_host, self.followup = seconds, pid, id_host, followup
 
 
@@ -129,7 +123,7 @@ class _Composer:
         self._names: set[bytes] = set()  # of the fields that are kept
         self._recipients: list[bytes] = []
         self._resent_to: list[bytes] = []
-        self._visible: list[bytes] = []
+        self._visible: list[list[bytes]] = []  # addresses of each To and Cc
         self._return_path: bytes | None = None
 
     def compose(self, fields: list[Field]) -> Outgoing:
@@ -138,8 +132,8 @@ class _Composer:
         for field in fields:
             self._take(field)
         call = self._call
-        recipients = [self._mailbox(argument) for argument in call.arguments] if call.from_arguments else []
-        if call.from_header:
+        recipients = [] if call.recipients == HEADER else [self._mailbox(argument) for argument in call.arguments]
+        if call.recipients in {HEADER, BOTH} or (call.recipients == EITHER and not call.arguments):
             recipients += self._resent_to if resent else self._recipients
         sender = self._sender()
         added = self._added(b"Resent-" if resent else b"")
@@ -158,11 +152,12 @@ class _Composer:
             if name == b"return-path" and addresses and self._return_path is None:
                 self._return_path = addresses[-1]
         elif name in _RECIPIENTS or name in _RESENT_RECIPIENTS:
-            text, addresses = self._rewritten(field, lenient=self._call.lenient)
+            # With ARGUMENTS nobody is lost by it, and the field may be just what another program says it is.
+            text, addresses = self._rewritten(field, lenient=self._call.recipients == ARGUMENTS)
             # From the last of a list to its first, as qmail-inject has always put them into envelopes.
             (self._resent_to if name in _RESENT_RECIPIENTS else self._recipients).extend(reversed(addresses))
             if name in _VISIBLE:
-                self._visible += addresses
+                self._visible.append(addresses)
         elif name == b"message-id" and not author.keep_message_id:
             return
         if name not in _REMOVED:
@@ -242,9 +237,9 @@ class _Composer:
     def _mail_followup_to(self) -> list[bytes]:
         """The field if one of the recipients who are named wants it, and nothing otherwise."""
         followup = self._call.followup
-        if not followup or not any(address.lower() in followup for address in self._visible):
+        addresses = dict.fromkeys(address for field in reversed(self._visible) for address in field if address)
+        if not followup or not any(address.lower() in followup for address in addresses):
             return []
-        addresses = sorted({address for address in self._visible if address})
         return [b"Mail-Followup-To: %b\n" % b",\n  ".join(map(quote, addresses))]
 
 

@@ -7,29 +7,29 @@ Exit 0; 100 called wrongly, an address that is none, or refused for good; 111 fo
 
 import os
 import time
+from _collections_abc import Iterator
 
 from quail.control.reader import Control, parse_list, read_file
 from quail.errors import PermanentError, TemporaryError, UsageError
 from quail.message.addresslist import Hosts
 from quail.message.header import Splitter
-from quail.message.injecting import Author, Call, Outgoing, compose
+from quail.message.injecting import EITHER, Author, Call, Outgoing, compose
 from quail.programs.run import home, output, program
 from quail.queue.submit import submit
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:  # collections.abc costs a third of what the interpreter itself does
-    from collections.abc import Iterator
 
 _READ_SIZE = 1 << 16
 
 
-class _Options:
-    __slots__ = ("dry", "recipients", "sender")
+class Options:
+    """What the arguments say."""
+
+    __slots__ = ("arguments", "dry", "recipients", "sender")
 
     def __init__(self) -> None:
         self.dry = False
-        self.recipients = "A"
+        self.recipients = EITHER
         self.sender: bytes | None = None
+        self.arguments: list[bytes] = []
 
 
 @program("qmail-inject")
@@ -42,7 +42,7 @@ def inject(args: list[bytes]) -> int:
 
     Reads descriptor 0 to its end and hands the message over. QuailError if it cannot be queued; 0 if it is.
     """
-    options, recipients = _parse(args)
+    options = read_arguments(args)
     path = os.path.abspath(home())
     control = Control(f"{path}/control")
     splitter = Splitter()
@@ -52,7 +52,7 @@ def inject(args: list[bytes]) -> int:
         data = _read()
         ended = not data
         body = splitter.feed(data) if data else splitter.finish()
-    outgoing = compose(splitter.fields, Author(os.environb), _hosts(control), _call(options, recipients, control))
+    outgoing = compose(splitter.fields, Author(os.environb), _hosts(control), _call(options, control))
     message = _message(outgoing, body, ended=ended)
     if options.dry:
         output(outgoing.return_path())
@@ -65,8 +65,9 @@ def inject(args: list[bytes]) -> int:
     raise (PermanentError if reply.letter == b"D" else TemporaryError)(os.fsdecode(reply.text))
 
 
-def _parse(args: list[bytes]) -> tuple[_Options, list[bytes]]:
-    options = _Options()
+def read_arguments(args: list[bytes]) -> Options:
+    """The options, which end at the first argument that is none, and the recipients. UsageError if there is no such option."""
+    options = Options()
     left = list(args)
     while left and left[0][:1] == b"-" and len(left[0]) > 1:
         letters = left.pop(0)[1:]
@@ -87,7 +88,8 @@ def _parse(args: list[bytes]) -> tuple[_Options, list[bytes]]:
                 break
             else:
                 raise UsageError
-    return options, left
+    options.arguments = left
+    return options
 
 
 def _hosts(control: Control) -> Hosts:
@@ -106,19 +108,16 @@ def _hosts(control: Control) -> Hosts:
     return Hosts(default_host, default_domain, plus_domain)
 
 
-def _call(options: _Options, arguments: list[bytes], control: Control) -> Call:
+def _call(options: Options, control: Control) -> Call:
     environ = os.environb
 
     def id_host() -> bytes:
         return environ[b"QMAILIDHOST"] if b"QMAILIDHOST" in environ else control.required("idhost")
 
-    letter = options.recipients
     return Call(
         sender=options.sender,
-        arguments=arguments,
-        from_arguments=letter != "h",
-        from_header=letter in "hH" or (letter == "A" and not arguments),
-        lenient=letter == "a",
+        arguments=options.arguments,
+        recipients=options.recipients,
         seconds=int(time.time()),
         pid=os.getpid(),
         id_host=id_host,
@@ -134,7 +133,7 @@ def _followup(path: bytes | None) -> frozenset[bytes]:
     return frozenset(text.lower() for _, text in parse_list(name, read_file(name) or b""))
 
 
-def _message(outgoing: Outgoing, body: bytes, *, ended: bool) -> "Iterator[bytes]":
+def _message(outgoing: Outgoing, body: bytes, *, ended: bool) -> Iterator[bytes]:
     """The header and the body, as it comes, with an LF at its end."""
     yield outgoing.header + body
     last = body[-1:]
