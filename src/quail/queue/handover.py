@@ -140,13 +140,19 @@ class Client:
         assert self._unanswered < MAX_UNANSWERED
         if self._lost:
             raise ConnectionResetError(_GONE)
-        connection = self._begin(encode_envelope(sender, recipients, attributes))
+        waiting = bytearray(encode_envelope(sender, recipients, attributes))
+        is_begun = False
         source = iter(chunks)
-        while (chunk := self._next(source, connection)) is not None:
+        while (chunk := self._next(source, is_begun=is_begun)) is not None:
             for start in range(0, len(chunk), CHUNK):
                 piece = chunk[start : start + CHUNK]
-                self._write(connection, len(piece).to_bytes(4, "big") + piece)
-        self._write(connection, END)
+                waiting += len(piece).to_bytes(4, "big") + piece
+                if len(waiting) >= CHUNK:
+                    self._write(waiting, is_begun=is_begun)
+                    is_begun = True
+                    waiting.clear()
+        waiting += END
+        self._write(waiting, is_begun=is_begun)
         self._unanswered += 1
 
     def reply(self) -> Reply:
@@ -172,19 +178,6 @@ class Client:
         arrived = self._arrived
         return self._lost > 0 or (len(arrived) >= 4 and len(arrived) - 4 >= int.from_bytes(arrived[:4], "big"))
 
-    def _begin(self, envelope: bytes) -> socket.socket:
-        """The connection, with the envelope written. One that the queue has closed since its last message is made again."""
-        is_kept = self._socket is not None and not self._unanswered
-        connection = self._connected()
-        try:
-            self._write(connection, envelope)
-        except (BrokenPipeError, ConnectionResetError):
-            if not is_kept:
-                raise
-            connection = self._connected()
-            self._write(connection, envelope)
-        return connection
-
     def _connected(self) -> socket.socket:
         if self._socket is None:
             connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
@@ -197,22 +190,31 @@ class Client:
             self._socket = connection
         return self._socket
 
-    def _next(self, source: Iterator[bytes], connection: socket.socket) -> bytes | None:
+    def _next(self, source: Iterator[bytes], *, is_begun: bool) -> bytes | None:
         try:
             return next(source, None)
         except BaseException:
-            if not self._unanswered:
+            if is_begun and not self._unanswered:
                 self._lose()
-                raise
-            try:
-                self._write(connection, ABANDON)  # the others must have their replies
-            except OSError:
-                pass  # lost, which they will hear
+            elif is_begun:
+                try:
+                    self._write(ABANDON, is_begun=True)  # the others must have their replies
+                except OSError:
+                    pass  # lost, which they will hear
             raise
 
-    def _write(self, connection: socket.socket, data: bytes) -> None:
+    def _write(self, data: bytes | bytearray, *, is_begun: bool) -> None:
+        """The beginning of a message, or more of it. When the queue has closed the connection since its last message the
+        beginning goes over a new one.
+        """
+        is_kept = self._socket is not None and not (is_begun or self._unanswered)
         try:
-            connection.sendall(data, socket.MSG_NOSIGNAL)
+            self._connected().sendall(data, socket.MSG_NOSIGNAL)
+        except (BrokenPipeError, ConnectionResetError):
+            self._lose()
+            if not is_kept:
+                raise
+            self._write(data, is_begun=False)
         except BaseException:
             self._lose()
             raise

@@ -8,7 +8,8 @@ import pytest
 
 from quail.errors import PeerError
 from quail.net.frames import frame
-from quail.queue.handover import END, Client, decode_envelope
+from quail.queue import handover
+from quail.queue.handover import ABANDON, CHUNK, END, MAX_UNANSWERED, Client, decode_envelope
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -135,7 +136,7 @@ def test_a_body_that_breaks_off_abandons_its_message(client):
     queue = Queue(frame(b"K1"))
 
     def body():
-        yield b"half"
+        yield b"half" * CHUNK
         raise OSError(5, "Input/output error")
 
     with pytest.raises(OSError, match="Input/output"):
@@ -150,3 +151,107 @@ def test_an_empty_chunk_does_not_end_the_message(client):
     queue.thread.join()
     assert queue.messages == [(b"a@x", [], b"body")]
     assert frame(b"") == END
+
+
+@pytest.fixture
+def listener():
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind("queue.sock")
+        listener.listen()
+        listener.settimeout(30)
+        yield listener
+
+
+def texts(client, count):
+    return [client.reply().text for _ in range(count)]
+
+
+def test_messages_are_handed_over_before_the_first_reply(client, listener):
+    for number in range(MAX_UNANSWERED):
+        client.submit(b"a@x", [b"%d@y" % number], [b"one"])
+    assert not client.has_reply
+    queue, _ = listener.accept()
+    with queue:
+        for number in range(MAX_UNANSWERED):
+            queue.sendall(frame(b"K%d" % number))
+        assert texts(client, 1) == [b"0"]
+        assert client.has_reply
+        assert texts(client, MAX_UNANSWERED - 1) == [b"%d" % number for number in range(1, MAX_UNANSWERED)]
+        assert not client.has_reply
+
+
+def test_no_more_than_the_queue_takes(client, listener):
+    for _ in range(MAX_UNANSWERED):
+        client.submit(b"", [b"a@b"], [b"one"])
+    with pytest.raises(AssertionError):
+        client.submit(b"", [b"a@b"], [b"one"])
+
+
+def test_a_body_that_breaks_off_costs_the_others_nothing(client, listener, monkeypatch):
+    monkeypatch.setattr(handover, "CHUNK", 1000)
+
+    def broken(half):
+        yield half
+        raise LookupError("planted")
+
+    client.submit(b"", [b"a@b"], [b"one"])
+    for half in (b"half", b"x" * 1000):
+        with pytest.raises(LookupError):
+            client.submit(b"", [b"c@d"], broken(half))
+    client.submit(b"", [b"e@f"], [b"three"])
+    queue, _ = listener.accept()
+    with queue:
+        queue.sendall(frame(b"K1") + frame(b"K3"))
+        assert texts(client, 2) == [b"1", b"3"]
+        client.close()
+        data = b"".join(iter(lambda: queue.recv(1 << 16), b""))
+    assert data.count(ABANDON) == 1
+    assert frame(b"x" * 1000) + ABANDON in data
+    assert b"half" not in data
+
+
+def test_replies_that_are_lost_are_each_told_before_anything_new(client, listener):
+    for _ in range(3):
+        client.submit(b"", [b"a@b"], [b"one"])
+    queue, _ = listener.accept()
+    with queue:
+        queue.sendall(frame(b"K1"))
+        assert texts(client, 1) == [b"1"]
+    for lost in (2, 1):
+        if lost == 1:
+            assert client.has_reply
+        with pytest.raises(ConnectionError):
+            client.submit(b"", [b"a@b"], [b"new"]) if lost == 1 else client.reply()
+    with pytest.raises(ConnectionError):
+        client.reply()
+    client.submit(b"", [b"a@b"], [b"new"])
+    queue, _ = listener.accept()
+    with queue:
+        queue.sendall(frame(b"K4"))
+        assert texts(client, 1) == [b"4"]
+
+
+def test_a_queue_that_goes_between_two_messages_loses_the_first(client, listener):
+    client.submit(b"", [b"a@b"], [b"one"])
+    listener.accept()[0].close()
+    with pytest.raises(ConnectionError):
+        client.submit(b"", [b"a@b"], [b"x" * CHUNK])
+    with pytest.raises(ConnectionError):
+        client.reply()
+
+
+def test_a_path_that_is_too_long_for_a_socket(tmp_path):
+    folder = tmp_path / ("d" * 100) / ("e" * 100)
+    folder.mkdir(parents=True)
+    with socket.socket(socket.AF_UNIX) as listener:
+        at = os.open(folder, os.O_RDONLY)
+        listener.bind(f"/proc/self/fd/{at}/queue.sock")
+        os.close(at)
+        listener.listen()
+        client = Client(f"{folder}/queue.sock", timeout=30)
+        client.submit(b"", [b"a@b"], [b"one"])
+        queue, _ = listener.accept()
+        with queue:
+            queue.sendall(frame(b"K1"))
+            assert client.reply().text == b"1"
+        client.close()
