@@ -50,12 +50,12 @@ def _init_single(directory: str, name: str | None, smtp_port: int) -> None:
     click.echo(f"{home} is a home of Quail now.")
     click.echo(f"Mailbox: {home}/mail/{first}/Maildir for {first}@localhost, {' and '.join(aliases(first))}")
     click.echo(f"To start it: quail serve --home {directory}")
-    if os.geteuid() == 0:
+    if _is_root():
         click.echo("Made by root, it runs as root: fine for a trial, but better made by an ordinary user.", err=True)
 
 
 def _init_system(domain: str, home: str, admin: str | None, *, sendmail: bool) -> None:
-    if os.geteuid() != 0:
+    if not _is_root():
         raise PermanentError(
             "a system home is made by root, because it has accounts of its own: sudo quail init --system"
             f" {domain}; without root, quail init --single DIR makes a home that runs as you"
@@ -66,6 +66,10 @@ def _init_system(domain: str, home: str, admin: str | None, *, sendmail: bool) -
     home = os.path.abspath(home)
     made = init_system(domain, home, admin=admin, sendmail=sendmail)
     _tell(home, made)
+
+
+def _is_root() -> bool:
+    return os.geteuid() == 0
 
 
 def _tell(home: str, made: Made) -> None:

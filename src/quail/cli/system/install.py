@@ -76,7 +76,7 @@ def init_system(
         accounts = machine.accounts()
         if made.fresh:
             _begin(home, made.name, accounts, calls)
-        _make_folders(home, accounts, admin, calls)
+        _make_folders(home, accounts, admin, calls, fresh=made.fresh)
         launchers.write(home, owner=(0, accounts.qmail_gid), calls=calls)
         bytecode.compile_quail()
         made.rules = complete_rules(root + SYSTEM_RULES, f"{root}/etc/tcp.smtp.cdb", calls=calls)
@@ -166,22 +166,23 @@ def _make_home(home: str, owner: tuple[int, int], calls: SystemCalls) -> None:
     make_folder(home, owner=None if os.path.islink(home) else owner, calls=calls)
 
 
-def _make_folders(home: str, accounts: Accounts, admin: str | None, calls: SystemCalls) -> None:
+def _make_folders(home: str, accounts: Accounts, admin: str | None, calls: SystemCalls, *, fresh: bool) -> None:
     for path, user, _, mode in FOLDERS:
         owner = (0 if user == "root" else accounts[user].uid, accounts.qmail_gid)
         if not path:
             _make_home(home, owner, calls)
             continue
         if path == ALIAS:
-            _fill_alias(f"{home}/{path}", owner, admin, calls)
+            _fill_alias(f"{home}/{path}", owner, admin, calls, fresh=fresh)
         make_folder(f"{home}/{path}", mode, owner=owner, calls=calls)
 
 
-def _fill_alias(folder: str, owner: tuple[int, int], admin: str | None, calls: SystemCalls) -> None:
+def _fill_alias(folder: str, owner: tuple[int, int], admin: str | None, calls: SystemCalls, *, fresh: bool) -> None:
     """Where mail goes for the addresses that every host must have. Once the folder is alias's, root writes nothing there."""
     make_folder(folder, 0o700, calls=calls)
     if os.stat(folder).st_uid != os.geteuid():
         return
     for name in ALIASES:
         path = f"{folder}/.qmail-{name}"
-        replace_file(path, f"&{admin}\n".encode() if admin else b"", owner=owner, calls=calls)
+        if fresh or not os.path.lexists(path):
+            replace_file(path, f"&{admin}\n".encode() if admin else b"", owner=owner, calls=calls)
