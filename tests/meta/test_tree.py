@@ -6,6 +6,9 @@ import os
 import re
 import subprocess
 import sys
+import tempfile
+from collections.abc import Mapping
+from types import MappingProxyType
 
 import pytest
 
@@ -27,6 +30,7 @@ HEAVY = frozenset((
 SLOW = frozenset(("enum", "re", "signal", "socket", "contextlib", "collections"))
 # A person calls these now and then, to ask the queue service, whose answers are JSON.
 FOR_PEOPLE = {"qmail_qread", "qmail_qstat"}
+NOTHING: Mapping[str, str] = MappingProxyType({})
 LINES = 500
 
 
@@ -60,19 +64,28 @@ def test_no_drawers():
     assert names & {"utils.py", "util.py", "common.py", "misc.py", "helpers.py"} == set()
 
 
-def loaded_by(program: str, *, home: str = "/nonexistent", stdin: bytes = b"", envelope: bytes = b"") -> set[str]:
+def loaded_by(
+    program: str,
+    *args: str,
+    home: str = "/nonexistent",
+    stdin: bytes = b"",
+    envelope: bytes = b"",
+    environment: Mapping[str, str] = NOTHING,
+) -> set[str]:
     """Modules of a whole run, by the interpreter's own account; site, which no launcher of a home loads, stays out."""
     code = f"import sys; sys.path.append({SOURCE!r}); from quail.programs.{program} import main; main()"
     read, write = os.pipe()
     os.write(write, envelope)
     os.close(write)
-    with open(read, "rb") as descriptor:
+    with open(read, "rb") as descriptor, tempfile.TemporaryFile(buffering=0) as message:
+        message.write(stdin)
+        message.seek(0)
         done = subprocess.run(
-            [sys.executable, "-I", "-S", "-X", "importtime", "-c", code],
-            input=stdin,
+            [sys.executable, "-I", "-S", "-X", "importtime", "-c", code, *args],
+            stdin=message,
             stdout=descriptor if envelope else subprocess.DEVNULL,
             stderr=subprocess.PIPE,
-            env={"QMAILHOME": home},
+            env={"QMAILHOME": home, **environment},
             check=False,
             timeout=60,
         )
@@ -112,6 +125,47 @@ def test_a_session_of_qmail_smtpd_loads_nothing_slow(tmp_path):
     assert "quail.users.lookup" in loaded
     # The machine's own addresses come from the kernel in an array, which loads collections.
     assert loaded & (HEAVY | SLOW) == {"collections"}
+
+
+DELIVERY = {
+    "DTLINE": "Delivered-To: a@b\n", "RPLINE": "Return-Path: <c@d>\n", "UFLINE": "From c@d\n",
+    "SENDER": "c@d", "NEWSENDER": "c@d", "LOCAL": "a", "PATH": "/usr/bin:/bin",
+}  # fmt: skip
+# Calls of programs that run once for each message, and how many messages each of them queues.
+CALLS = [
+    ("sendmail", ("-oi", "-t"), 1),
+    ("sendmail", ("-FCronDaemon", "-i", "-B8BITMIME", "-oem", "root"), 1),
+    ("datemail", ("a@b",), 1),
+    ("mailsubj", ("x", "a@b"), 1),
+    ("forward", ("a@b",), 1),
+    ("condredirect", ("a@b", "true"), 1),
+    ("qreceipt", ("a@b",), 1),
+    ("bouncesaying", ("no", "true"), 0),
+    ("except_", ("true",), 0),
+    ("preline", ("cat",), 0),
+    ("predate", ("cat",), 0),
+    ("qbiff", (), 0),
+]
+
+
+@pytest.mark.parametrize(("program", "args", "messages"), CALLS)
+def test_a_message_through_its_programs_loads_nothing_slow(tmp_path, program, args, messages):
+    """The whole of its way, by the drop, which is the longest."""
+    home = str(tmp_path / "home")
+    init_single(home, name="joe")
+    message = b"To: a@b\nNotice-Requested-Upon-Delivery-To: a@b\n\nx\n"
+    loaded = loaded_by(program, *args, home=home, stdin=message, environment=DELIVERY)
+    assert loaded & (HEAVY | SLOW) == set()
+    assert len(os.listdir(f"{home}/queue/drop")) == messages
+
+
+def test_a_queue_program_loads_nothing_slow(tmp_path):
+    home = str(tmp_path / "home")
+    init_single(home, name="joe")
+    told = {**DELIVERY, "QMAILQUEUE": "/bin/false"}
+    loaded = loaded_by("sendmail", "a@b", home=home, stdin=b"x", environment=told)
+    assert "quail.queue.program" in loaded
+    assert loaded & (HEAVY | SLOW) == set()
 
 
 def test_the_documents_and_the_test_name_the_same_modules():
