@@ -91,9 +91,11 @@ class Journal:
         return f"{self.directory}/mess/{number}"
 
     def new_large_body(self, number: int) -> LargeBody:
-        """An empty file for the message's body."""
+        """An empty file for the message's body. The folder is closed to others: a recipient's program, which has the file as
+        its descriptor 0, may open that again by the name /dev/stdin.
+        """
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-        fd = self.calls.open(self.body_path(number), flags, 0o600)
+        fd = self.calls.open(self.body_path(number), flags, 0o644)
         return LargeBody(number, fd, 0, names_lost=self._body_names_lost)
 
     def large_write(self, body: LargeBody, data: bytes | memoryview) -> None:
