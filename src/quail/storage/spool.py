@@ -6,9 +6,6 @@ Imported by programs that run once per message: keep it lean.
 import os
 from _collections_abc import Iterable, Iterator
 
-from quail.storage.calls import REAL
-from quail.storage.durable import write_all
-
 IN_MEMORY = 1 << 20  # bytes of a message that are kept without a file
 PIECE = 1 << 16  # bytes that are read, or passed on, at once
 
@@ -92,7 +89,7 @@ class Spool:
             if self._fd < 0:
                 self._fd = _nameless_file()
             for part in self._parts:
-                write_all(REAL, self._fd, part)
+                _write(self._fd, part)
         except OSError as error:
             self._lost = error  # whoever never needs it again is not hindered
         self._parts.clear()
@@ -104,12 +101,19 @@ def replace_input(prefix: bytes) -> None:
         fd = _nameless_file()
     except OSError:
         fd = os.memfd_create("input", os.MFD_CLOEXEC)  # it need not be large, and may have no other place
-    write_all(REAL, fd, prefix)
+    _write(fd, prefix)
     while piece := os.read(0, PIECE):
-        write_all(REAL, fd, piece)
+        _write(fd, piece)
     os.lseek(fd, 0, os.SEEK_SET)
     os.dup2(fd, 0)
     os.close(fd)
+
+
+def _write(fd: int, data: bytes) -> None:
+    from quail.storage.calls import REAL  # noqa: PLC0415  most messages are small
+    from quail.storage.durable import write_all  # noqa: PLC0415
+
+    write_all(REAL, fd, data)
 
 
 def _nameless_file() -> int:
