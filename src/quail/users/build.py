@@ -68,7 +68,8 @@ def rebuild_of_accounts(
 
     entries: all accounts, as the name service lists them. by_name: nss.by_name or its like; asked about those that have gone,
     since a name service in trouble lists too few. owner_of: see passwd.assign. Returns how many lines there are now, and
-    whether anything was written: what has not changed stays. Errors as of `update`, and those of passwd.assign.
+    whether anything was written: what has not changed stays. Errors as of `update`, and those of passwd.assign; also
+    TemporaryError if somebody's lines would go although his account is there.
     """
     users = f"{home}/users"
     append, made, cdb = f"{users}/append", f"{users}/assign", f"{users}/cdb"
@@ -84,7 +85,8 @@ def rebuild_of_accounts(
             before = _read(made)
             body = text.removesuffix(b".\n")
             _refuse_to_overwrite(made, before, _lines(body))
-            _refuse_to_forget(made, before, _lines(own), entries, by_name)
+            for user in _forgotten(before, _lines(body)):
+                _must_be_gone(made, user, entries, files, by_name, owner_of)
             assignments = parse(text, made)
             changed = False
             for path, old, new in (
@@ -131,23 +133,38 @@ def _refuse_to_overwrite(path: str, made: bytes, lines: list[bytes]) -> None:
             raise ConfigError(path, number, reason, "move it to users/append, then try again")
 
 
-def _refuse_to_forget(
-    path: str, made: bytes, append: list[bytes], entries: list[Entry], by_name: Callable[[bytes], Entry | None]
+def _forgotten(made: bytes, lines: list[bytes]) -> list[bytes]:
+    """The users whom users/assign names and these lines don't, each once."""
+    before, after = (
+        [line.split(b":", 2)[1] for line in each if line.count(b":") > 1] for each in (_above(made), lines)
+    )
+    return [user for user in dict.fromkeys(before) if user not in after]
+
+
+def _must_be_gone(
+    path: str,
+    user: bytes,
+    entries: list[Entry],
+    files: passwd.Files,
+    by_name: Callable[[bytes], Entry | None],
+    owner_of: Callable[[bytes], int | None],
 ) -> None:
-    """Raise TemporaryError if somebody would lose his mail only because the name service has not listed him this time."""
-    listed = {entry.name for entry in entries}
-    kept = set(append)
-    checked = set()
-    for line in _above(made):
-        user = line.split(b":", 2)[1] if line not in kept and line.count(b":") > 1 else b""
-        if user and user not in listed and user not in checked:
-            checked.add(user)
-            if by_name(user) is not None:
-                name = os.fsdecode(user)
-                raise TemporaryError(
-                    f"{path} stays as it is: the account {name} exists, but is missing from the list of accounts that"
-                    f" `getent passwd` shows; if that is meant so, move the lines of {name} to users/append"
-                )
+    """Raise TemporaryError if this user would lose his mail only because the name service or a disk is in trouble."""
+    if not files.admits(user):
+        return
+    name = os.fsdecode(user)
+    entry = next((entry for entry in entries if entry.name == user), None)
+    if entry is None:
+        if by_name(user) is not None:
+            raise TemporaryError(
+                f"{path} stays as it is: the account {name} exists, but is missing from the list of accounts that"
+                f" `getent passwd` shows; if that is meant so, put its lines into users/append, or name it in users/exclude"
+            )
+    elif owner_of(entry.home) is None:
+        raise TemporaryError(
+            f"{path} stays as it is: {os.fsdecode(entry.home)}, the home of {name}, is not there; if it has gone for good,"
+            f" remove the account or name it in users/exclude"
+        )
 
 
 def _is_ours(made: bytes) -> bool:

@@ -44,6 +44,10 @@ class Files:
         self.subusers = parse_list("users/subusers", read("users/subusers") or b"")
         self.append = read("users/append") or b""
 
+    def admits(self, name: bytes) -> bool:
+        """Whether users/include and users/exclude let this account have mail."""
+        return name.lower() not in self.exclude and (self.include is None or name.lower() in self.include)
+
 
 def assign(
     passwd: bytes,
@@ -113,7 +117,7 @@ def _accounts(
             continue
         if name != name.lower() and not options.capitals:
             continue
-        if name.lower() in files.exclude or (files.include is not None and name.lower() not in files.include):
+        if not files.admits(name):
             continue
         if options.homes != UNCHECKED:
             owner = owner_of(home)

@@ -135,6 +135,39 @@ def test_a_list_that_lacks_an_account_that_exists_forgets_nobody(home):
     write(home, "append", LINES[b"joe"])  # as it says
     rebuild(home, SUE, exists=[JOE])
     assert above(home) == LINES[b"alias"] + LINES[b"sue"] + LINES[b"joe"]
+    write(home, "append", b"")
+    write(home, "exclude", b"joe\n")  # or so
+    rebuild(home, SUE, exists=[JOE])
+    assert above(home) == LINES[b"alias"] + LINES[b"sue"]
+
+
+def test_ten_thousand_accounts(home, monkeypatch):
+    many = [Entry(b"u%d" % number, 5000 + number, 100, b"/home/u%d" % number) for number in range(10_000)]
+    monkeypatch.setattr(f"{__name__}.HOMES", HOMES | {entry.home: entry.uid for entry in many})
+    assert rebuild(home, *many, calls=NoSync()) == (20_003, True)
+    assert rebuild(home, calls=NoSync()) == (3, True)
+
+
+def test_a_home_that_is_not_mounted_forgets_nobody(home, monkeypatch):
+    rebuild(home, JOE, SUE)
+    before = state(home)
+    monkeypatch.delitem(HOMES, JOE.home)
+    with pytest.raises(TemporaryError, match="/home/joe, the home of joe, is not there") as caught:
+        rebuild(home, JOE, SUE)
+    assert "users/exclude" in str(caught.value)
+    assert state(home) == before
+    write(home, "exclude", b"joe\n")  # as it says
+    rebuild(home, JOE, SUE)
+    assert above(home) == LINES[b"alias"] + LINES[b"sue"]
+
+
+def test_a_home_that_belongs_to_another_now_and_an_account_left_out_have_no_mail(home, monkeypatch):
+    rebuild(home, JOE, SUE)
+    monkeypatch.setitem(HOMES, JOE.home, 0)
+    monkeypatch.delitem(HOMES, SUE.home)
+    write(home, "include", b"alias\njoe\n")
+    rebuild(home, JOE, SUE)
+    assert above(home) == LINES[b"alias"]
 
 
 def test_a_name_service_in_trouble_forgets_nobody(home):
@@ -231,6 +264,14 @@ class Failing(SystemCalls):
             return real(*args, **kwargs)
 
         return call
+
+
+class NoSync(SystemCalls):
+    """These files need not outlive the machine."""
+
+    @staticmethod
+    def fsync(fd):
+        pass
 
 
 def test_any_failing_call_leaves_the_old_or_the_new_and_the_next_call_mends_it(home):
