@@ -80,10 +80,12 @@ class Batches:
         were not begun, because they may wait for somebody.
         """
         self._plans = Plans(self._default_delivery, programs=self._programs)
-        begun = [delivery for delivery in deliveries if self._guarded(self._begin, delivery)]
-        apart = [delivery for delivery in begun if self._may_wait(delivery.plan)]
-        active = [delivery for delivery in begun if not self._may_wait(delivery.plan)] if apart else begun
-        together = active
+        apart: list[Delivery] = []
+        together: list[Delivery] = []
+        for delivery in deliveries:
+            if self._guarded(self._begin, delivery):
+                (apart if self._may_wait(delivery.plan) else together).append(delivery)
+        active = together
         while active:
             due = [delivery for delivery in active if self._guarded(self._advance, delivery)]
             self._to_maildirs(due)

@@ -28,27 +28,21 @@ NO_MAILBOX = b"Sorry, no mailbox here by that name. (#5.1.1)\n"
 
 class Plan:
     """Steps to follow. name: of the file that has them. default: what `default` in that name stands for, if it is there.
-    make_maildir: they are the default delivery, whose Maildir is made when it is missing.
+    make_maildir: they are the default delivery, whose Maildir is made when it is missing. may_wait: a step may take as long
+    as somebody else likes: a program, or a file that others lock. forwards: a step forwards.
     """
 
-    __slots__ = ("default", "make_maildir", "name", "steps")
+    __slots__ = ("default", "forwards", "make_maildir", "may_wait", "name", "steps")
 
     def __init__(self, steps: list[Step], name: bytes, default: bytes | None, *, make_maildir: bool) -> None:
         """As described above."""
+        kinds = {step.kind for step in steps}
         self.steps = steps
         self.name = name
         self.default = default
         self.make_maildir = make_maildir
-
-    @property
-    def may_wait(self) -> bool:
-        """Whether a step may take as long as somebody else likes: a program, or a file that others lock."""
-        return any(step.kind in (PROGRAM, MBOX) for step in self.steps)
-
-    @property
-    def forwards(self) -> bool:
-        """Whether a step forwards."""
-        return any(step.kind == FORWARD for step in self.steps)
+        self.may_wait = PROGRAM in kinds or MBOX in kinds
+        self.forwards = FORWARD in kinds
 
     def where(self, step: Step) -> bytes:
         """File and line, for people."""
