@@ -31,6 +31,12 @@ useradd -u 2005 -U -d /home/gone gone
 su joe -c 'echo "&a@b" > ~/.qmail-list-default'
 su sue -c 'echo "&a@b" > ~/.qmail-x'
 """
+VIRTUAL = """
+cd /var/qmail/control
+echo virtual.example:joe > virtualdomains
+echo localhost > rcpthosts
+echo virtual.example >> rcpthosts
+"""
 # As serve starts the service: imported by root, run as qmailp. Then answers to questions, as JSON.
 ASKING = """
 import json, os, signal, socket, sys, threading
@@ -216,6 +222,32 @@ def test_a_module_that_hangs_holds_up_only_those_who_need_it(test_root, tmp_path
         assert answers[:5] == ["T the look-up takes too long"] * 5
         assert answers[5:] == ["K", "N", f"K joe|{JOE}|{JOE}|/home/joe|-|x"]
         assert set(order[:3]) == {5, 6, 7}
+
+
+def test_qmail_smtpd_alone_asks_the_same_accounts(box):
+    """As tcpserver runs it; no service of Quail runs here."""
+    recipients = {
+        "joe@localhost": "250",
+        "Joe-List-x@localhost": "250",
+        "joe-other@localhost": "550",
+        "sue-y@localhost": "250",
+        "kim@localhost": "250",
+        "eve@localhost": "550",
+        "root@localhost": "550",
+        "list-x@virtual.example": "250",
+        "other@virtual.example": "550",
+    }
+    box.run(["sh", "-c", VIRTUAL])
+    lines = ["EHLO x", "MAIL FROM:<a@b.example>", *(f"RCPT TO:<{address}>" for address in recipients), "QUIT", ""]
+
+    def replies():
+        words = ["python3", "-m", "quail.programs.qmail_smtpd"]
+        done = box.run(words, user=7792, env=QUAIL_ENVIRONMENT, data="\r\n".join(lines))
+        return [line[:3] for line in done.stdout.splitlines() if line[3:4] == " "][3:-1]
+
+    assert dict(zip(recipients, replies(), strict=True)) == recipients
+    box.run(["chmod", "0600", "/etc/passwd"])
+    assert set(replies()) == {"451"}
 
 
 def test_users_assign_made_of_the_accounts(box):
