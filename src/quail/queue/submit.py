@@ -12,7 +12,6 @@ from quail.queue.handover import MAX_ADDRESS, MAX_ENVELOPE, MAX_RECIPIENTS, Clie
 from quail.storage.spool import Spool
 
 _DROP_UMASK = 0o027  # the queue service reads what is in the drop by its group
-_MAX_SOCKET_PATH = 107  # bytes; unix(7)
 
 
 def submit(sender: bytes, recipients: list[bytes], chunks: Iterable[bytes], *, home: str) -> Reply:
@@ -63,18 +62,11 @@ def _refusal(sender: bytes, recipients: list[bytes]) -> Reply | None:
 
 
 def _hand_over(sender: bytes, recipients: list[bytes], spool: Spool, home: str) -> Reply:
-    path = f"{home}/run/queue.sock"
-    folder = -1
-    if len(os.fsencode(path)) > _MAX_SOCKET_PATH:
-        folder = os.open(f"{home}/run", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-        path = f"/proc/self/fd/{folder}/queue.sock"
-    client = Client(path)
+    client = Client(f"{home}/run/queue.sock")
     try:
         return client.send(sender, recipients, spool.chunks())
     finally:
         client.close()
-        if folder >= 0:
-            os.close(folder)
 
 
 def _drop(sender: bytes, recipients: list[bytes], spool: Spool, home: str) -> Reply:
