@@ -43,7 +43,7 @@ def text(module: str, home: str) -> bytes:
         if not path.isprintable():
             raise PermanentError(f"programs can't be started by way of {path!r}: a path must be printable")
     lines = [*_first_lines(where), f"import sys;{search}"]
-    if home != DEFAULT_HOME:
+    if os.path.realpath(home) != os.path.realpath(DEFAULT_HOME):
         lines.append(f"import os;os.environ.setdefault('QMAILHOME',{home!r})")
     lines.append(f"from {module} import main;main()")
     return os.fsencode("\n".join(lines) + "\n")
@@ -72,6 +72,13 @@ def write(home: str, *, owner: tuple[int, int] | None = None, calls: SystemCalls
             replace_file(f"{folder}/{name}", data, mode=0o755, owner=owner, tmp=f"{folder}/.{name}.tmp", calls=calls)
             changed.append(name)
     return changed
+
+
+def refresh(home: str, *, owner: tuple[int, int] | None = None) -> list[str]:
+    """What quail serve does, so that the programs always lead to the code that serves: after an upgrade, or in a home that was
+    made before there were launchers. Nothing in a home that belongs to somebody else, whose links root must not follow.
+    """
+    return write(home, owner=owner) if os.stat(home).st_uid == os.geteuid() else []
 
 
 def _read(path: str) -> bytes | None:

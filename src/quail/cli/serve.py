@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import click
 
-from quail.cli import preflight
+from quail.cli import launchers, preflight
 from quail.cli.home import home_option, must_be_home
 from quail.control import checks
 from quail.control.places import SYSTEM
@@ -18,6 +18,7 @@ from quail.control.reader import Control
 from quail.control.table import SERVED
 from quail.errors import PermanentError, QuailError, TemporaryError
 from quail.net.listeners import bind_tcp, bind_unix
+from quail.oserrors import words
 from quail.services import lspawn, users
 from quail.services.queue import service as queue
 from quail.services.smtpd import census
@@ -80,6 +81,7 @@ def serve_home(
         log(
             "warning: serving a single home as root: use an ordinary account; program lines in dot-qmail files are refused"
         )
+    _refresh_launchers(home, accounts, log)
     workers = control.integer("smtpdworkers")
     sockets, ports = _bind(control, smtp_port, workers, accounts)
 
@@ -159,6 +161,19 @@ def _accounts(home: str) -> Accounts:
     accounts = Accounts.load()
     preflight.check(home, accounts)
     return accounts
+
+
+def _refresh_launchers(home: str, accounts: Accounts | None, log: LineLog) -> None:
+    try:
+        changed = launchers.refresh(home, owner=None if accounts is None else (0, accounts.qmail_gid))
+    except OSError as error:
+        log(f"warning: unable to write the programs in {home}/bin: {words(error)}")
+        return
+    except PermanentError as error:
+        log(f"warning: {error}")
+        return
+    if changed:
+        log(f"programs in {home}/bin that lead to this version now: {' '.join(changed)}")
 
 
 def _raise_limit() -> tuple[int, int]:

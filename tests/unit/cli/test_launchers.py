@@ -137,3 +137,13 @@ def test_folders_of_the_code():
     assert all(os.path.isdir(folder) for folder in (*code.library(), *code.dependency_folders()))
     assert any(os.path.exists(f"{folder}/os.py") for folder in code.library())
     assert any(os.path.isdir(f"{folder}/click") for folder in code.dependency_folders())
+
+
+def test_root_writes_nothing_into_the_home_of_somebody_else(home, monkeypatch):
+    os.mkdir(home)
+    monkeypatch.setattr(os, "geteuid", lambda: os.stat(home).st_uid + 1)
+    assert launchers.refresh(home) == []
+    assert os.listdir(home) == []
+    monkeypatch.undo()
+    assert launchers.refresh(home) == list(launchers.programs())
+    assert launchers.refresh(home) == []
