@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import statistics
 from collections import Counter
 from collections.abc import Sequence
@@ -150,7 +151,7 @@ class Users:
         wanted: Counter[str],
     ) -> float:
         """Send, wait until all is there, and add it to what is wanted; seconds from the first connection to the last file."""
-        words = [*_program("sender"), *map(str, (peer.port, messages, self._sizes.sessions, self._sizes.size))]
+        words = [*_program(peer, "sender"), *map(str, (peer.port, messages, self._sizes.sessions, self._sizes.size))]
         done = box.run(words, data="".join(f"{name}@{peer.domain}\n" for name in names), timeout=1800)
         wanted.update(shares(messages, names))
         peer.accounts.await_mail(wanted)
@@ -181,7 +182,7 @@ class Sendmail:
             runs.append(_call_run(table, peer.name, figures, load.cpu_seconds(box) - before))
             if isinstance(peer, SystemQuail):
                 name, words = BARE
-                runs.append(_call_run(table, name, _calls(box, self._sizes.calls, at_once, words), 0.0))
+                runs.append(_call_run(table, name, _calls(peer, box, self._sizes.calls, at_once, words), 0.0))
         return runs
 
     def traced(self, peer: SystemQuail | SystemPostfix, box: Box) -> int:
@@ -200,7 +201,7 @@ class Sendmail:
         """Have the first user send to the second, and wait until all is there; figures, and the messages sent so far."""
         sender, recipient = peer.accounts.names
         words = [peer.sendmail, "-i", "-f", f"{sender}@{peer.domain}", recipient]
-        figures = _calls(box, calls, at_once, words, below)
+        figures = _calls(peer, box, calls, at_once, words, below)
         wanted = {recipient: sent + calls}
         peer.accounts.await_mail(wanted)
         peer.accounts.check(wanted)
@@ -216,14 +217,17 @@ def tables(names: list[str], sizes: Sizes) -> list[Table]:
     return [own[name](sizes) if name in own else Mailbox(name, sizes) for name in names]
 
 
-def _program(name: str) -> list[str]:
-    with open(f"{INSIDE}/{name}.py", encoding="utf-8") as file:
-        return ["python3", "-c", file.read()]
+def _program(peer: Peer, name: str) -> list[str]:
+    """One of the programs of inside/, where the box can see it."""
+    shutil.copyfile(f"{INSIDE}/{name}.py", f"{peer.folder}/{name}.py")
+    return ["python3", f"/srv/{name}.py"]
 
 
-def _calls(box: Box, calls: int, at_once: int, words: list[str], below: tuple[str, ...] = ()) -> dict[str, Any]:
+def _calls(
+    peer: Peer, box: Box, calls: int, at_once: int, words: list[str], below: tuple[str, ...] = ()
+) -> dict[str, Any]:
     """The caller's figures; it is the first of the users."""
-    caller = [*_program("caller"), str(calls), str(at_once), str(CALL_SIZE), *words]
+    caller = [*_program(peer, "caller"), str(calls), str(at_once), str(CALL_SIZE), *words]
     home = f"{HOMES}/user000"
     environment = {"HOME": home, "USER": "user000", "LOGNAME": "user000"}
     if below:  # a tracer without root would take from Postfix's postdrop the group that it has for the queue
