@@ -131,9 +131,12 @@ def test_any_message(home, message):
     [
         (b"Denvelope address too long for qq (#5.1.3)", 11),
         (b"Dno (#5.3.0)", 31),
+        (b"Dtoo many recipients (#5.5.3)", 31),
+        (b"Dqq internal bug (#4.3.0)", 31),
         (b"Zqueue disk is nearly full, try again later (#4.3.1)", 53),
         (b"Zqq write error or disk full (#4.3.0)", 53),
         (b"Zmail system is stopping, try again later (#4.3.2)", 71),
+        (b"Ztoo much mail from you at once, try again later (#4.3.2)", 71),
     ],
 )
 def test_what_the_queue_says(home, answer, code):
@@ -239,6 +242,37 @@ def test_no_room_for_the_drop(home, message):
 
 def test_nowhere_to_keep_a_large_message(home):
     assert home.run(b"0123456789abcde\n" * 300_000, TMPDIR=str(home.path / "nowhere")) == 53
+
+
+@pytest.mark.parametrize(
+    ("trouble", "code"), [("MemoryError", 51), ("KeyError", 81), ("AssertionError", 81), ("OSError", 81)]
+)
+@pytest.mark.parametrize("where", ["enqueue", "_read_envelope", "Spool"])
+def test_out_of_memory_and_bugs(home, trouble, code, where):
+    """What can't be brought about from outside."""
+    fail = f"def fail(*_, **__): raise {trouble}"
+    script = f"from quail.programs import qmail_queue\n{fail}\nqmail_queue.{where} = fail\nqmail_queue.main()"
+    (home.path / "envelope").write_bytes(ENVELOPE)
+    with (home.path / "envelope").open("rb") as one:
+        done = subprocess.run(
+            [sys.executable, "-c", script],
+            stdin=subprocess.DEVNULL, stdout=one, stderr=subprocess.PIPE, env=home.env(), timeout=PATIENCE, check=False,
+        )  # fmt: skip
+    assert (done.returncode, done.stderr) == (code, b"")
+    assert home.dropped() == []
+
+
+def test_it_never_runs_a_queue_program(home):
+    """It is one: QMAILQUEUE is for those who give it mail."""
+    assert home.run(QMAILQUEUE="/bin/false") == 0
+    assert len(home.dropped()) == 1
+
+
+def test_a_drop_or_a_home_that_is_a_file(home):
+    (home.path / "queue/drop").rmdir()
+    (home.path / "queue/drop").write_text("")
+    assert home.run() == 62
+    assert home.run(QMAILHOME=str(home.path / "queue/drop")) == 61
 
 
 def test_the_message_is_read_first_and_whole(home, started):

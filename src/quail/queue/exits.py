@@ -66,12 +66,12 @@ def code(reply: Reply) -> int:
     """The exit code of qmail-queue for what the queue, or the way to it, has answered."""
     if reply.letter == b"K":
         return QUEUED
-    exact = _CODES.get(reply.text)
+    if reply.letter == PERMANENT:
+        return ADDRESS_TOO_LONG if reply.text == _TOO_LONG else REFUSED
+    exact = _SOFT_CODES.get(reply.text)
     if exact is not None:
         return exact
-    if reply.letter == PERMANENT:
-        return REFUSED
     return WRITE_ERROR if b"disk" in reply.text else REFUSED_FOR_NOW
 
 
-_CODES = {text: code for code, text in reversed(_TEXTS.items())}
+_SOFT_CODES = {text: code for code, text in reversed(_TEXTS.items()) if code not in _HARD}

@@ -77,6 +77,8 @@ def test_words_count_with_82_alone(code):
         (b"D", b"mail server permanently rejected message (#5.3.0)", 31),
         (b"D", b"anything", 31),
         (b"D", b"no disk", 31),
+        (b"D", b"qq internal bug (#4.3.0)", 31),
+        (b"D", b"too many recipients (#5.5.3)", 31),
         (b"Z", b"qq out of memory (#4.3.0)", 51),
         (b"Z", b"qq write error or disk full (#4.3.0)", 53),
         (b"Z", b"queue disk is nearly full, try again later (#4.3.1)", 53),
