@@ -15,6 +15,7 @@ import errno
 import fcntl
 import os
 import random
+import stat
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 
@@ -448,6 +449,21 @@ class SimDisk:
         fault = self._enter("fstat", handle.path)
         self._seen("fstat", handle.path, fault)
         return self._status(handle.node)
+
+    # The mode is durable at once, which the model leaves open; there is one uid on this disk.
+
+    def fchmod(self, fd: int, mode: int) -> None:
+        handle = self._handle(fd)
+        fault = self._enter("fchmod", handle.path)
+        handle.node.mode = stat.S_IFMT(handle.node.mode) | mode
+        self._seen("fchmod", handle.path, fault)
+
+    def fchown(self, fd: int, uid: int, gid: int) -> None:
+        handle = self._handle(fd)
+        fault = self._enter("fchown", handle.path)
+        if {uid, gid} - {-1, os.getuid(), os.getgid()}:
+            raise _error(errno.EPERM, handle.path)
+        self._seen("fchown", handle.path, fault)
 
     def statvfs(self, path: str) -> os.statvfs_result:
         fault = self._enter("statvfs", path)

@@ -14,9 +14,12 @@ from quail.storage.durable import replace_file, sync_directory
 A, B = b"a" * 512, b"b" * 512
 
 
+NOT_OF_A_STORE = {"symlink"}  # for the links to sendmail, which init makes outside of the home
+
+
 def test_it_has_every_call():
     names = {name for name in vars(SystemCalls) if not name.startswith("_")}
-    assert {name for name in names if not callable(getattr(SimDisk, name, None))} == set()
+    assert {name for name in names if not callable(getattr(SimDisk, name, None))} == NOT_OF_A_STORE
 
 
 def outcome(call, *arguments):
