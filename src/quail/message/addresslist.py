@@ -9,20 +9,26 @@ field, which may come from anybody.
 from _collections_abc import Callable
 
 from quail.errors import PeerError, PermanentError
-
-# Kinds of tokens. A special character is its own kind; so ANGLE, which holds the tokens between < and >, is above them all.
-ATOM, QUOTED, LITERAL, COMMENT, ANGLE = 1, 2, 3, 4, 256
-AT, DOT, COMMA, COLON, SEMICOLON, LEFT, RIGHT = b"@.,:;<>"
-Token = tuple[int, bytes]
+from quail.message.tokens import (
+    ANGLE,
+    AT,
+    ATEXT,
+    ATOM,
+    COLON,
+    COMMA,
+    COMMENT,
+    DOT,
+    LEFT,
+    LITERAL,
+    QUOTED,
+    RIGHT,
+    SEMICOLON,
+    Token,
+    tokenize,
+)
 
 _END = 0
-_QUOTE, _BACKSLASH, _OPEN, _CLOSE, _OPEN_LITERAL, _CLOSE_LITERAL = b'"\\()[]'
-_ATEXT = bytes(byte for byte in range(33, 127) if byte not in b'()<>[]:;@\\,."')
-_HOST_BYTES = _ATEXT + b"." + bytes(range(128, 256))  # an 8-bit name can't be quoted; those of RFC 6531 need not be
-_BREAKS = frozenset(b' \t"([@.,:;<>')  # what ends an atom
-_SPECIALS = frozenset(b"@.,:;<>")
-_SPECIAL_TOKENS = {byte: (byte, b"") for byte in _SPECIALS}
-_BLANK_CR = bytes(32 if byte == 13 else byte for byte in range(256))
+_HOST_BYTES = ATEXT + b"." + bytes(range(128, 256))  # an 8-bit name can't be quoted; those of RFC 6531 need not be
 _WIDTH = 78  # columns; RFC 5322 s2.1.1
 
 
@@ -79,7 +85,7 @@ class Hosts:
 def is_host(text: bytes) -> bool:
     """Whether it can be written after the "@" of an address in a field as it is: words and dots, or a literal; or empty."""
     if text[:1] == b"[":
-        return text[-1:] == b"]" and not text[1:-1].translate(None, _ATEXT + b'.,:;@()<>" ')
+        return text[-1:] == b"]" and not text[1:-1].translate(None, ATEXT + b'.,:;@()<>" ')
     return not text.translate(None, _HOST_BYTES)
 
 
@@ -101,7 +107,7 @@ def rewrite(text: bytes, hosts: Hosts) -> tuple[list[bytes], list[bytes]]:
     angles: list[list[Token]] = []
     group: bytes | None = None  # what to write before the next entry, within a group
     after_group = False
-    for token in [*_angles(_tokens(text), angles), (_END, b"")]:
+    for token in [*_angles(tokenize(text), angles), (_END, b"")]:
         kind = token[0]
         if kind == COLON:
             if group is not None:
@@ -156,93 +162,6 @@ def fold(name: bytes, entries: list[bytes]) -> bytes:
         used += size
     pieces.append(b"\n")
     return b"".join(pieces)
-
-
-def _tokens(text: bytes) -> list[Token]:
-    """The words, comments and specials of a field's body, without the blanks between them."""
-    if 0 in text:
-        raise PeerError("a zero byte")
-    text = text.translate(_BLANK_CR, b"\n")  # unfolded: a line feed has a blank after it
-    found: list[Token] = []
-    at, end = 0, len(text)
-    while at < end:
-        byte = text[at]
-        if byte in b" \t":
-            at += 1
-        elif byte in _SPECIALS:
-            found.append(_SPECIAL_TOKENS[byte])
-            at += 1
-        elif byte == _QUOTE:
-            word, at = _quoted(text, at + 1)
-            found.append((QUOTED, word))
-        elif byte == _OPEN:
-            start, at = at, _end_of_comment(text, at + 1)
-            found.append((COMMENT, text[start:at]))
-        elif byte == _OPEN_LITERAL:
-            start, at = at, _end_of_literal(text, at + 1)
-            found.append((LITERAL, text[start:at]))
-        else:
-            word, at = _atom(text, at)
-            found.append((ATOM, word))
-    return found
-
-
-def _atom(text: bytes, at: int) -> tuple[bytes, int]:
-    """A word without quotes, in which a backslash makes a letter of the byte after it; and where it ends."""
-    pieces = []
-    start, end = at, len(text)
-    while at < end and (byte := text[at]) not in _BREAKS:
-        if byte == _BACKSLASH:
-            pieces.append(text[start:at])
-            start = at = at + 1
-            if at == end:
-                raise PeerError("a backslash at the end")
-        at += 1
-    pieces.append(text[start:at])
-    return b"".join(pieces), at
-
-
-def _quoted(text: bytes, at: int) -> tuple[bytes, int]:
-    """What is in a quoted string that begins before `at`, and where the text goes on."""
-    pieces = []
-    start, end = at, len(text)
-    while at < end:
-        byte = text[at]
-        if byte == _QUOTE:
-            pieces.append(text[start:at])
-            return b"".join(pieces), at + 1
-        if byte == _BACKSLASH:
-            pieces.append(text[start:at])
-            start = at = at + 1
-        at += 1
-    raise PeerError("a quoted string without an end")
-
-
-def _end_of_comment(text: bytes, at: int) -> int:
-    """Where the text goes on after a comment that begins before `at`; comments may hold comments."""
-    depth, end = 1, len(text)
-    while at < end:
-        byte = text[at]
-        if byte == _OPEN:
-            depth += 1
-        elif byte == _CLOSE:
-            depth -= 1
-            if not depth:
-                return at + 1
-        elif byte == _BACKSLASH:
-            at += 1
-        at += 1
-    raise PeerError("a comment without an end")
-
-
-def _end_of_literal(text: bytes, at: int) -> int:
-    end = len(text)
-    while at < end:
-        byte = text[at]
-        if byte == _CLOSE_LITERAL:
-            return at + 1
-        at += 1 + (byte == _BACKSLASH)
-    raise PeerError("a literal without an end")
 
 
 def _angles(tokens: list[Token], angles: list[list[Token]]) -> list[Token]:
@@ -421,7 +340,7 @@ def _is_word(token: Token) -> bool:
 
 def _word(token: Token) -> bytes:
     kind, text = token
-    return text if kind == ATOM and not text.translate(None, _ATEXT) else _string(text)
+    return text if kind == ATOM and not text.translate(None, ATEXT) else _string(text)
 
 
 def _string(text: bytes) -> bytes:
