@@ -20,9 +20,13 @@ class LineLog:
         self.lines([text])
 
     def lines(self, texts: list[str]) -> None:
-        """Several lines with one write. What can't be written is lost: a full log must not stop the mail."""
+        """Several lines with one write. What can't be written is lost: a full log must not stop the mail.
+
+        What a line can't show, a line feed above all, is escaped: names of files in it may be anybody's choice.
+        """
         head = (time.strftime("%H:%M:%S ") if self._stamp else "") + self._prefix
-        data = "".join([f"{head}{text}\n" for text in texts]).encode("utf-8", "backslashreplace")
+        shown = [text if text.isprintable() else _escaped(text) for text in texts]
+        data = "".join([f"{head}{text}\n" for text in shown]).encode()
         try:
             while data:
                 data = data[os.write(self._fd, data) :]
@@ -32,3 +36,8 @@ class LineLog:
     def named(self, prefix: str) -> "LineLog":
         """The same log for another writer."""
         return LineLog(prefix, stamp=self._stamp, fd=self._fd)
+
+
+def _escaped(text: str) -> str:
+    """As Python would write it in a string; a byte of a name that is not UTF-8 becomes `udc` and its number, with a backslash."""
+    return "".join([char if char.isprintable() else char.encode("unicode_escape").decode("ascii") for char in text])

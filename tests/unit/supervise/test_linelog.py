@@ -49,6 +49,13 @@ def test_text_that_is_no_utf8_is_written_all_the_same(pipe):
     assert os.read(pipe[0], 100) == b"odd \\udcff name\n"
 
 
+def test_nobody_can_write_a_line_of_his_own(pipe):
+    log = LineLog("q: ", fd=pipe[1])
+    log.lines(["drop/new.\nend msg 5\x1b[31m\r\0\x85\u2028x is none", "grüße \\n"])
+    first = b"q: drop/new.\\nend msg 5\\x1b[31m\\r\\x00\\x85\\u2028x is none\n"
+    assert os.read(pipe[0], 1000) == first + "q: grüße \\n\n".encode()
+
+
 def test_short_writes_go_on(pipe, monkeypatch):
     real = os.write
     monkeypatch.setattr(os, "write", lambda fd, data: real(fd, data[:3]))
