@@ -39,5 +39,5 @@ class LineLog:
 
 
 def _escaped(text: str) -> str:
-    """As Python would write it in a string; a byte of a name that is not UTF-8 becomes `udc` and its number, with a backslash."""
+    """As Python would write it in a string; a byte of a name that is not UTF-8 becomes a lone surrogate's number."""
     return "".join([char if char.isprintable() else char.encode("unicode_escape").decode("ascii") for char in text])
