@@ -38,7 +38,7 @@ def main():
         os.symlink(target, f"{DROP}/new.link{number}")
     os.symlink("new.loop", f"{DROP}/new.loop")
     put("new.twice", envelope(b"", b"alice@example.test") + b"linked\n")
-    os.link(f"{DROP}/new.twice", "/home/mallory/twice")
+    os.link(f"{DROP}/new.twice", f"{DROP}/new.twice again")
     os.mkfifo(f"{DROP}/new.fifo")
     with socket.socket(socket.AF_UNIX) as sock:
         sock.bind(f"{DROP}/new.socket")

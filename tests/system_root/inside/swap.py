@@ -5,6 +5,9 @@ swap.py home|maildir|dotqmail
 
 import os
 import sys
+import time
+
+PAUSE = 0.0003  # seconds; a delivery takes ten times as long
 
 
 def swap(place, own, other):
@@ -15,6 +18,7 @@ def swap(place, own, other):
         new = f"{place}.next"
         os.symlink(other if turn % 2 else own, new)
         os.rename(new, place)
+        time.sleep(PAUSE)
 
 
 def rewrite(place):
@@ -34,10 +38,8 @@ def rewrite(place):
             text = texts[turn % len(texts)]
             file.write(text)
             file.truncate(len(text))
+        time.sleep(PAUSE)
 
 
-what = sys.argv[1]
 print("going", flush=True)
-if what == "rewrite":
-    rewrite(sys.argv[2])
-swap(*sys.argv[2:])
+{"link": swap, "rewrite": rewrite}[sys.argv[1]](*sys.argv[2:])
