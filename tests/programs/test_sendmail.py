@@ -95,6 +95,7 @@ def test_other_options_and_missing_values(home, args):
         (["-ifa@b.c"], b"a@b.c", b"a@b.c"),
         (["-f", "a@b@c.d"], b"a@b@c.d", b'"a@b"@c.d'),
         (["-f", "root"], b"root@mx.example.com", b"root@mx.example.com"),
+        (["-f", "<a@b.c>"], b"a@b.c", b"a@b.c"),
         (["-f", "a@b.c", "-f", "d@e.f"], b"d@e.f", b"d@e.f"),
         (["-FMy Name"], JOE, b'"My Name" <joe@mx.example.com>'),
         (["-F", "My Name"], JOE, b'"My Name" <joe@mx.example.com>'),

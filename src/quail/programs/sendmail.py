@@ -101,6 +101,8 @@ def _set_author(sender: bytes) -> None:
     """Without a From field the message is from the sender, whatever the environment or -F says (netqmail, facts 3.4)."""
     for name in _FROM_VARIABLES:
         os.environb.pop(name, None)
+    if sender[:1] == b"<" and sender[-1:] == b">":  # qmail-inject takes it so
+        sender = sender[1:-1]
     user, at, host = sender.rpartition(b"@")
     os.environb[b"QMAILUSER"] = user if at else sender
     if at:
