@@ -10,6 +10,7 @@ the owner, and the message is tried again: delivered twice rather than never.
 """
 
 import errno
+import fcntl
 import os
 import time
 from _collections_abc import Iterable
@@ -27,6 +28,8 @@ SHARE_FILES = 4  # from so many files on one device, syncfs costs less than an f
 SHARE_DIRECTORIES = 3
 _PIECE = 256 * 1024
 _NAMES_TRIED = 10
+_LOCK_TRIES = 100
+_LOCK_PAUSE = 0.01  # seconds
 _PATH_FAULTS = frozenset({errno.ENOENT, errno.ENOTDIR, errno.EACCES, errno.EPERM, errno.ELOOP, errno.ENAMETOOLONG})
 _TMP = "tmp"
 _NEW = "new"
@@ -222,8 +225,29 @@ def _device(calls: SystemCalls, request: Request) -> int:
     except FileNotFoundError:
         if not request.create:
             raise
-    make(calls, request.maildir, exist_ok=True)
+    folder = calls.open(os.path.dirname(request.maildir) or ".", _DIRECTORY)
+    try:
+        _lock(calls, folder)
+        if not _exists(calls, tmp):
+            make(calls, request.maildir, exist_ok=True)
+    finally:
+        calls.close(folder)
     return calls.stat(tmp).st_dev
+
+
+def _lock(calls: SystemCalls, folder: int) -> None:
+    """Two workers of a user must not make his Maildir at the same time: each would take the other's folders for what a failed
+    attempt has left. Whoever keeps the lock for other purposes is not waited for.
+    """
+    for _ in range(_LOCK_TRIES):
+        try:
+            calls.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            time.sleep(_LOCK_PAUSE)
+        except OSError:
+            return
+        else:
+            return
 
 
 def _path_text(calls: SystemCalls, maildir: str, cause: OSError) -> str:

@@ -1,6 +1,8 @@
 """Maildir delivery on a real file system; power cuts are in tests/crash/test_crash_maildir.py."""
 
+import contextlib
 import errno
+import fcntl
 import os
 import re
 import stat
@@ -330,3 +332,51 @@ def test_without_a_descriptor_to_share_each_file_is_synced_by_itself(box):
 
 def test_nothing_to_do():
     deliver(Calls(), [])
+
+
+@contextlib.contextmanager
+def open_folder(path):
+    fd = os.open(path, os.O_RDONLY)
+    yield fd
+    os.close(fd)
+
+
+def test_a_maildir_is_made_by_one_worker_at_a_time(tmp_path):
+    class Making(Calls):
+        def mkdir(self, path, mode):
+            with open_folder(tmp_path) as folder, pytest.raises(BlockingIOError):
+                fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            super().mkdir(path, mode)
+
+    request = Request(str(tmp_path / "M"), b"", b"x\n", create=True)
+    calls = Making()
+    deliver(calls, [request])
+    assert request.error is None
+    assert calls.names().count("mkdir") == 4
+    with open_folder(tmp_path) as folder:
+        fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def test_one_that_was_made_while_it_waited_is_left_alone(tmp_path):
+    class Late(Calls):
+        def flock(self, fd, operation):
+            make(SystemCalls(), str(tmp_path / "M"))
+
+    request = Request(str(tmp_path / "M"), b"", b"x\n", create=True)
+    calls = Late()
+    deliver(calls, [request])
+    assert request.error is None
+    assert "mkdir" not in calls.names()
+
+
+@pytest.mark.parametrize("how", ["kept", "refused"])
+def test_without_the_lock_it_is_made_all_the_same(tmp_path, monkeypatch, how):
+    monkeypatch.setattr(maildir, "_LOCK_PAUSE", 0)
+
+    class Unlocked(Calls):
+        def flock(self, fd, operation):
+            raise BlockingIOError if how == "kept" else OSError(errno.ENOLCK, "No locks available")
+
+    request = Request(str(tmp_path / "M"), b"", b"x\n", create=True)
+    deliver(Unlocked(), [request])
+    assert request.error is None
