@@ -8,6 +8,7 @@ folder with anything, looks there last.
 import os
 import shlex
 
+from quail.cli import bundles
 from quail.cli.code import dependency_folders, interpreter, package, package_parent
 from quail.cli.home import DEFAULT_HOME
 from quail.errors import PermanentError
@@ -30,8 +31,8 @@ def programs() -> dict[str, str]:
     return found
 
 
-def text(module: str, home: str) -> bytes:
-    """The launcher of a module for an absolute home."""
+def text(name: str, module: str, home: str) -> bytes:
+    """The launcher of a program, and of its module, for an absolute home."""
     where = interpreter()
     folders = [package_parent()]
     if module == "quail.cli.main":
@@ -45,6 +46,8 @@ def text(module: str, home: str) -> bytes:
     lines = [*_first_lines(where), f"import sys;{search}"]
     if os.path.realpath(home) != os.path.realpath(DEFAULT_HOME):
         lines.append(f"import os;os.environ.setdefault('QMAILHOME',{home!r})")
+    if name in bundles.NAMES:
+        lines += bundles.lines(name, home)
     lines.append(f"from {module} import main;main()")
     return os.fsencode("\n".join(lines) + "\n")
 
@@ -67,11 +70,13 @@ def write(home: str, *, owner: tuple[int, int] | None = None, calls: SystemCalls
     make_folder(folder, owner=owner, calls=calls)
     changed = []
     for name, module in programs().items():
-        data = text(module, home)
+        if name in bundles.NAMES and bundles.write(home, name, module, owner=owner, calls=calls):
+            changed.append(name)
+        data = text(name, module, home)
         if _read(f"{folder}/{name}") != data:
             replace_file(f"{folder}/{name}", data, mode=0o755, owner=owner, tmp=f"{folder}/.{name}.tmp", calls=calls)
             changed.append(name)
-    return changed
+    return list(dict.fromkeys(changed))
 
 
 def refresh(home: str, *, owner: tuple[int, int] | None = None) -> list[str]:
