@@ -128,6 +128,22 @@ def test_a_source_may_fail_and_its_value_is_looked_at():
     assert not isinstance(caught.value, PeerError)  # the field is not to blame
 
 
+@pytest.mark.parametrize(
+    ("field", "expected"),
+    [
+        (b"To: a\x01b@c.d", b'To: "a\x01b"@c.d\n'),
+        (b"To: a\x7fb <c@d.e>", b'To: "a\x7fb" <c@d.e>\n'),
+        (b"To: \xff@c.d", b'To: "\xff"@c.d\n'),
+        (b"To: a@b.c\r\n", b"To: a@b.c\n"),
+        (b"To: a@b.c,\r\n d@e.f\r\n", b"To: a@b.c, d@e.f\n"),
+        (b'To: "a\rb"@c.d', b'To: "a b"@c.d\n'),
+        (b"To: a@b.c (\x1b)", b"To: a@b.c (\x1b)\n"),
+    ],
+)
+def test_bytes_that_a_table_cannot_show(field, expected):
+    assert written(field)[0] == expected
+
+
 def test_a_zero_byte_is_in_no_list():
     for field in (b"a\0b@c", b'"\0"@c', b"(\0) a", b"[\0]"):
         with pytest.raises(PeerError, match="a zero byte"):
