@@ -270,13 +270,17 @@ def test_programs_end_when_lspawn_hangs_up(scene):
 
 def test_programs_end_when_the_worker_is_killed(scene):
     worker_of = b"$(cut -d' ' -f4 /proc/$PPID/stat)"
-    scene.dot_qmail("x", b"|echo $$ " + worker_of + b" > started; exec sleep 1000\n")
-    started = scene.fifo("started")
     sock = scene.worker()
-    scene.send(sock, 1, "x")
-    pid, worker = map(int, told(started).split())
+    pids = []
+    for tag in range(3):  # the later ones must not keep the pipes of the earlier ones open
+        started = scene.fifo(f"started{tag}")
+        scene.dot_qmail(f"x{tag}", b"|echo $$ %b > started%d; exec sleep 1000\n" % (worker_of, tag))
+        scene.send(sock, tag, f"x{tag}")
+        pid, worker = map(int, told(started).split())
+        pids.append(pid)
     os.kill(worker, signal.SIGKILL)
-    wait_for_end(pid)
+    for pid in pids:
+        wait_for_end(pid)
 
 
 def test_signals_for_the_whole_group_do_not_end_a_delivery(scene):
