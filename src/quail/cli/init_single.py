@@ -111,6 +111,7 @@ def _settings(smtp_port: int) -> dict[str, str]:
     return {
         "me": "localhost",
         "locals": "localhost",
+        "defaultdomain": "",  # joe@localhost is complete
         "rcpthosts": "localhost",
         "defaultdelivery": "./Maildir/",
         "concurrencylocal": "100",  # deliveries wait for syncs, which they share: the more at once, the fewer
