@@ -33,6 +33,10 @@ if "childless" in told:
 if "limit" in told:
     from quail.queue import program
     program.TIME_LIMIT = told["limit"]
+def refuse(*_):
+    raise {{"OSError": OSError, "ChildProcessError": ChildProcessError}}[told["refuses"][1]]
+if "refuses" in told:
+    setattr(os, told["refuses"][0], refuse)
 class Gone(Exception):
     pass
 def chunks():
@@ -52,6 +56,9 @@ for _ in range(told["times"]):
         heard.append([reply.letter.decode(), os.fsdecode(reply.text)])
     except Exception as error:
         heard.append([type(error).__name__, str(error)])
+if "refuses" in told:
+    from posix import waitpid
+    os.waitpid = waitpid
 try:
     os.waitpid(-1, os.WNOHANG)
     children = "left"
@@ -68,6 +75,8 @@ print(json.dumps({{
 
 class Home:
     """A home with what submit() sees of it."""
+
+    children = "none"  # of the driver, when it has finished
 
     def __init__(self, path):
         self.path = path
@@ -96,7 +105,7 @@ class Home:
         )  # fmt: skip
         assert done.stderr == b"", done.stderr.decode()
         said = json.loads(done.stdout)
-        assert said["children"] == "none"
+        assert said["children"] == self.children
         assert said["umask"] == 0o077
         return said
 
@@ -454,6 +463,19 @@ def test_no_process_can_be_had(home):
         capture_output=True, env={"QMAILQUEUE": "bin/x"}, timeout=PATIENCE, check=False,
     )  # fmt: skip
     assert json.loads(done.stdout)["heard"] == [["Z", "unable to run qmail-queue (#4.3.0)"]]
+
+
+def test_a_process_that_cannot_be_watched(home):
+    """It is left to end without an envelope."""
+    heard = home.hear(home.program(KEEP), refuses=("pidfd_open", "OSError"))
+    assert heard == "Z unable to run qmail-queue (#4.3.0)"
+    assert (home.path / "envelope").read_bytes() == b""
+
+
+def test_an_exit_code_that_is_lost(home):
+    """Somebody else has waited for the process."""
+    home.children = "left"
+    assert home.hear(home.program(KEEP), refuses=("waitpid", "ChildProcessError")) == "Z qq waitpid surprise (#4.3.0)"
 
 
 def test_addresses_that_would_be_several(home):
