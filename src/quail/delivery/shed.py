@@ -1,14 +1,15 @@
 """How a process that lspawn has just forked becomes a user's: it keeps one socket, and nothing else of where it comes from.
 
-The order matters: descriptors first (they are lspawn's), then the identity, which can't be taken back, then what the user may
-see. A process that has changed its uid without an exec is not dumpable, which keeps the user's other processes from tracing
-it and reading what it has in memory; it is said once more, because fs.suid_dumpable may be set otherwise.
+The order matters: descriptors first (they are lspawn's), then the identity, which can't be taken back. The environment is that
+of the user's programs already, by lspawn's doing. A process that has changed its uid without an exec is not dumpable, which
+keeps the user's other processes from tracing it and reading what it has in memory; it is said once more, because
+fs.suid_dumpable may be set otherwise.
 """
 
+import _signal as signal  # type: ignore[import-not-found]  # the enums of the public module touch pages, which cost the fork
 import fcntl
 import os
 import resource
-import signal
 import socket
 from collections.abc import Callable
 
@@ -33,6 +34,7 @@ def shed(sock: socket.socket, settings: Settings) -> socket.socket:
     """Returns the socket on its new descriptor. Signals that reach the whole process group (Ctrl-C, a stop by the service
     manager) are ignored from here on: lspawn decides when the worker ends. OSError: then the process must end.
     """
+    os.setsid()  # no signal for a group reaches serve and lspawn by it, nor it by theirs
     _quiet()
     name_process("delivery")
     kept = _keep_only(sock)
@@ -42,16 +44,16 @@ def shed(sock: socket.socket, settings: Settings) -> socket.socket:
     if settings.uid is not None and settings.gid is not None:
         _become(settings.uid, settings.gid)
     _prctl[0](_PR_SET_DUMPABLE, 0, 0, 0, 0)
-    os.environb.clear()
-    os.environb.update(settings.environment)
     return kept
 
 
 def _quiet() -> None:
     signal.set_wakeup_fd(-1)
-    for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
-        if callable(signal.getsignal(number)) or number in _IGNORED:
-            signal.signal(number, signal.SIG_IGN if number in _IGNORED else signal.SIG_DFL)
+    for number in _IGNORED:
+        signal.signal(number, signal.SIG_IGN)
+    for number in range(1, signal.NSIG):
+        if callable(signal.getsignal(number)):
+            signal.signal(number, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
 
 

@@ -91,6 +91,8 @@ class Lspawn:
             programs=self._is_system or os.getuid() != 0,
         )
         self._settings.renew(Control())
+        os.environb.clear()  # here, not in each worker: all of them have the same
+        os.environb.update(self._settings.environment)
         self._users = UsersClient(self._loop, "run/users.sock", self._answered, self._clock)
         self._pools: dict[tuple[int, int], Pool] = {}
         self._origins: set[_Origin] = set()
