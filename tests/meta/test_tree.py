@@ -117,6 +117,15 @@ def test_a_message_through_qmail_queue_loads_nothing_slow(tmp_path):
     assert loaded & (HEAVY | SLOW) == set()
 
 
+def test_a_message_through_sendmail_loads_nothing_slow(tmp_path):
+    home = str(tmp_path / "home")
+    init_single(home, name="joe")
+    loaded = loaded_by("sendmail", home=home, stdin=b"To: joe\nSubject: x\n\nx\n")
+    assert {"quail.programs.qmail_inject", "quail.message.injecting", "quail.queue.submit"} <= loaded
+    assert os.listdir(f"{home}/queue/drop")
+    assert loaded & (HEAVY | SLOW) == set()
+
+
 def test_a_session_of_qmail_smtpd_loads_nothing_slow(tmp_path):
     home = str(tmp_path / "home")
     init_single(home, name="joe")

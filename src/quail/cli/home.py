@@ -24,7 +24,8 @@ def must_be_home(home: str) -> None:
     """Raise PermanentError if there is no installation."""
     if not os.path.isdir(f"{home}/control"):
         raise PermanentError(
-            f"{home} is no home of Quail: name one with --home, or make one with `quail init --single {home}`"
+            f"{home} is no home of Quail: name one with --home, or make one: `quail init --single DIR` for yourself, or, as"
+            " root, `quail init --system DOMAIN` for this machine"
         )
 
 

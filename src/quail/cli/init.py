@@ -49,6 +49,7 @@ def _init_single(directory: str, name: str | None, smtp_port: int) -> None:
     home = os.path.abspath(directory)
     click.echo(f"{home} is a home of Quail now.")
     click.echo(f"Mailbox: {home}/mail/{first}/Maildir for {first}@localhost, {' and '.join(aliases(first))}")
+    click.echo(f"Programs, sendmail among them: {home}/bin")
     click.echo(f"To start it: quail serve --home {directory}")
     if _is_root():
         click.echo("Made by root, it runs as root: fine for a trial, but better made by an ordinary user.", err=True)

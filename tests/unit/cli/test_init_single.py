@@ -221,6 +221,7 @@ def test_command(home: str) -> None:
     assert result.exit_code == 0
     assert f"{home} is a home of Quail now." in result.output
     assert f"{home}/mail/joe/Maildir for joe@localhost, postmaster and root and mailer-daemon" in result.output
+    assert f"Programs, sendmail among them: {home}/bin\n" in result.output
     assert f"quail serve --home {home}" in result.output
     assert ("runs as root" in result.output) == (os.geteuid() == 0)
 
