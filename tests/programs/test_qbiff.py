@@ -196,21 +196,3 @@ def test_it_always_ends_well():
     """Whatever is wrong: with the machine's own utmp, if it has one, and nobody's message."""
     assert launch("qbiff", "argument").returncode == 0
     assert launch("qbiff", stdin=b"x" * 10, env=WHO | {"LOCAL": ""}).returncode == 0
-
-
-def test_no_terminal_becomes_ours(tmp_path):
-    """A program line has a session of its own, and so could get a controlling terminal by opening one."""
-    terminal = Terminal()
-    try:
-        (tmp_path / "utmp").write_bytes(entry(terminal.name))
-        code = CODE.replace("qbiff.main()", "import os\nos.setsid()\n") + (
-            "qbiff._write('/dev/' + next(qbiff._terminals()), b'x')\n"
-            "try:\n    os.open('/dev/tty', os.O_RDWR)\nexcept OSError:\n    print('none')\n"
-        )
-        done = subprocess.run(
-            [sys.executable, "-c", code, str(tmp_path / "utmp"), "/dev"], capture_output=True, timeout=60, check=True
-        )
-        assert terminal.told() == b"x"
-        assert done.stdout == b"none\n"
-    finally:
-        terminal.close()
