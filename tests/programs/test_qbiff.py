@@ -196,3 +196,12 @@ def test_it_always_ends_well():
     """Whatever is wrong: with the machine's own utmp, if it has one, and nobody's message."""
     assert launch("qbiff", "argument").returncode == 0
     assert launch("qbiff", stdin=b"x" * 10, env=WHO | {"LOCAL": ""}).returncode == 0
+
+
+def test_a_link_to_a_terminal(tmp_path, terminals):
+    """Who can make one can't choose what we open."""
+    devices = tmp_path / "dev"
+    devices.mkdir()
+    (devices / "link").symlink_to(terminals[0].path)
+    biff(tmp_path, entry("link"), devices=devices)
+    assert terminals[0].told() == b""
