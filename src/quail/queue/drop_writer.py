@@ -3,6 +3,7 @@
 Imported by programs that run once per message: keep it lean. The reading side trusts nothing here: services/queue/drop.py.
 """
 
+import errno
 import os
 from _collections_abc import Iterable
 
@@ -11,6 +12,8 @@ from quail.storage.calls import REAL, SystemCalls
 from quail.storage.durable import write_all
 
 DIRECTORY = "queue/drop"
+LARGEST = 1 << 30  # bytes of a file that is taken up: whoever may write here could fill the disk by a file with a hole
+_MODE = 0o640  # the folder makes the file's group that of the queue's account
 
 
 def leave(
@@ -28,11 +31,17 @@ def leave(
     """
     random = os.urandom(12).hex()
     name = f"{directory}/tmp.{random}"  # noqa: S108  a name in our own folder
-    fd = calls.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o640)
+    fd = calls.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, _MODE)
     try:
         try:
-            write_all(calls, fd, encode_envelope(sender, recipients))
+            calls.fchmod(fd, _MODE)  # whatever the caller's umask has left of it
+            envelope = encode_envelope(sender, recipients)
+            size = len(envelope)
+            write_all(calls, fd, envelope)
             for chunk in chunks:
+                size += len(chunk)
+                if size > LARGEST:
+                    raise OSError(errno.EFBIG, os.strerror(errno.EFBIG), name)
                 write_all(calls, fd, chunk)
             calls.fsync(fd)
             calls.rename(name, f"{directory}/new.{random}")

@@ -4,6 +4,7 @@ import os
 
 import pytest
 
+from quail.queue import drop_writer
 from quail.queue.drop_writer import leave
 from quail.queue.handover import encode_envelope
 from quail.services.queue import drop as module
@@ -157,6 +158,22 @@ def test_one_user_gets_so_many_lines_into_the_log_by_garbage(drop, folder, monke
 
 
 # The writing side.
+
+
+def test_what_would_not_be_taken_up_is_not_left(folder, monkeypatch):
+    monkeypatch.setattr(drop_writer, "LARGEST", 1000)
+    with pytest.raises(OSError, match="File too large"):
+        drop_writer.leave(b"a@x", [b"b@y"], [b"x" * 600] * 2, directory=str(folder), calls=Quick())
+    assert os.listdir(folder) == []
+
+
+def test_the_queue_can_read_it_whatever_the_umask(folder):
+    mask = os.umask(0o077)
+    try:
+        name = drop_writer.leave(b"a@x", [b"b@y"], [b"x"], directory=str(folder), calls=Quick())
+    finally:
+        os.umask(mask)
+    assert os.stat(folder / name).st_mode & 0o777 == 0o640
 
 
 class Quick(SystemCalls):

@@ -10,6 +10,7 @@ from tests.unit.services.stepping import SteppedLoop
 from quail.queue import drop_writer
 from quail.queue.handover import decode_envelope, encode_envelope
 from quail.queue.recovery import open_journal
+from quail.services.queue import collector
 from quail.services.queue import service as module
 from quail.services.queue.service import BOUNCE_AGAIN, QueueService
 
@@ -253,7 +254,7 @@ def test_a_tick_that_fails_is_not_the_last(desk, monkeypatch):
 
 def test_what_was_dropped_is_queued_and_goes(desk):
     drop_writer.leave(b"a@x", [b"joe@here"], [b"dropped\n"], calls=desk.calls)
-    desk.service._scan_drop()
+    desk.service._collector.scan()
     desk.write()
     assert os.listdir("queue/drop") == []
     assert desk.body(1).endswith(b"dropped\n")
@@ -263,7 +264,7 @@ def test_a_dropped_message_that_is_refused_now_is_taken_later(desk):
     drop_writer.leave(b"a@x", [b"joe@here"], [b"dropped\n"], calls=desk.calls)
     drop_writer.leave(b"s" * 2000, [b"joe@here"], [b"never\n"], calls=desk.calls)
     desk.service.writer.refusing = True
-    desk.service._scan_drop()
+    desk.service._collector.scan()
     assert len(os.listdir("queue/drop")) == 2
     desk.service.writer.refusing = False
     for _ in range(2):
@@ -277,12 +278,48 @@ def test_a_dropped_message_that_is_refused_now_is_taken_later(desk):
 def test_many_dropped_messages_come_a_few_at_a_time(desk):
     for _ in range(45):
         drop_writer.leave(b"a@x", [b"joe@here"], [b"x\n"], calls=desk.calls)
-    desk.service._scan_drop()
+    desk.service._collector.scan()
     assert len(desk.service.writer._pending) == 20
     desk.loop.pass_time(1)
     desk.write()
     assert os.listdir("queue/drop") == []
     assert len(desk.live()) == 45
+
+
+def test_large_dropped_messages_come_in_pieces_and_one_at_a_time(desk, monkeypatch):
+    monkeypatch.setattr(collector, "PIECE", 100_000)
+    for letter in (b"x", b"y"):
+        drop_writer.leave(b"a@x", [b"joe@here"], [letter * 450_000], calls=desk.calls)
+    desk.service._collector.scan()
+    assert not desk.service.writer._pending  # a piece is copied, and the loop goes on
+    desk.loop.pass_time(1)
+    desk.write()
+    assert len(desk.live()) == 1
+    assert len(os.listdir("queue/drop")) == 1
+    desk.loop.pass_time(60)
+    desk.write()
+    assert len(desk.live()) == 2
+    assert os.listdir("queue/drop") == []
+
+
+def test_what_is_half_copied_at_a_stop_stays(desk, monkeypatch):
+    monkeypatch.setattr(collector, "PIECE", 100_000)
+    drop_writer.leave(b"a@x", [b"joe@here"], [b"x" * 450_000], calls=desk.calls)
+    desk.service._collector.scan()
+    assert len(os.listdir("queue/mess")) == 1
+    desk.service._collector.stop()
+    assert os.listdir("queue/mess") == []
+    desk.loop.pass_time(61)
+    assert not desk.service.writer._pending
+    assert len(os.listdir("queue/drop")) == 1
+
+
+def test_a_dropped_file_that_would_fill_the_disk_is_left_alone(desk):
+    name = drop_writer.leave(b"a@x", [b"joe@here"], [b"x"], calls=desk.calls)
+    os.truncate(f"queue/drop/{name}", drop_writer.LARGEST + 1)
+    desk.service._collector.scan()
+    assert desk.said("larger than") == 1
+    assert os.listdir("queue/drop") == [name]
 
 
 def test_hup_reads_the_control_files_and_keeps_the_old_when_they_are_malformed(desk):

@@ -9,13 +9,16 @@ import os
 import stat
 import time
 from collections.abc import Callable
+from itertools import islice
 
 from quail.errors import PeerError
+from quail.queue.drop_writer import LARGEST
 from quail.queue.handover import MAX_ENVELOPE, Envelope, decode_envelope
 from quail.storage.calls import SystemCalls
 from quail.storage.durable import sync_directory
 
 EVERY = 60.0  # seconds
+SWEPT = 1000  # unfinished files looked at in one scan
 QUOTA = 1000  # files of one uid looked into in one scan, messages or not
 ABANDONED_AFTER = 129_600  # seconds; longer than an injector lives (qmail-queue: a day)
 _PREFIX = "new."
@@ -26,22 +29,22 @@ _CHUNK = 1 << 16
 class Dropped:
     """A message found in the drop. `fd` stands behind the envelope."""
 
-    __slots__ = ("_left", "envelope", "fd", "name", "uid")
+    __slots__ = ("envelope", "fd", "left", "name", "uid")
 
     def __init__(self, name: str, uid: int, envelope: Envelope, fd: int, left: int) -> None:
-        """The caller closes `fd`; `left` are the bytes of the body."""
+        """The caller closes `fd`; `left` are the bytes of the body that body() has not given yet."""
         self.name = name
         self.uid = uid
         self.envelope = envelope
         self.fd = fd
-        self._left = left
+        self.left = left
 
     def body(self) -> bytes:
         """The next bytes of it; empty at the end, which is where the file ended when it was opened: its owner might append to
         it for ever.
         """
-        data = os.read(self.fd, min(_CHUNK, self._left))
-        self._left -= len(data)
+        data = os.read(self.fd, min(_CHUNK, self.left))
+        self.left -= len(data)
         return data
 
 
@@ -57,6 +60,7 @@ class Drop:
         self._log = log
         self._now = now
         self._bad: set[str] = set()
+        self._put_off: set[str] = set()  # of which it has been said why
         self._opened: dict[int, int] = {}  # files of each uid in this scan
         self.taken: set[str] = set()
 
@@ -70,18 +74,19 @@ class Drop:
         self._opened.clear()
         found = sorted(name for name in names if name.startswith(_PREFIX))
         self._bad.intersection_update(found)
-        for name in names:
-            if name.startswith(_UNFINISHED):
-                self._sweep(f"{self._directory}/{name}")
+        self._put_off.intersection_update(found)
+        for name in islice((name for name in names if name.startswith(_UNFINISHED)), SWEPT):
+            self._sweep(f"{self._directory}/{name}")
         return [name for name in found if name not in self.taken and name not in self._bad]
 
     def _sweep(self, path: str) -> None:
         """Remove what an injector that was killed has left."""
         try:
-            if self._calls.stat(path).st_mtime < self._now() - ABANDONED_AFTER:
+            # Of the name itself: where a link leads may be a disk that does not answer.
+            if os.lstat(path).st_mtime < self._now() - ABANDONED_AFTER:
                 self._calls.unlink(path)
         except OSError:
-            pass  # finished meanwhile, or not a file: nothing is lost by leaving it
+            pass  # finished meanwhile, or a folder: nothing is lost by leaving it
 
     def open(self, name: str) -> Dropped | None:
         """The message, or None when the file is none, which is logged once, or has to wait for another scan."""
@@ -98,6 +103,8 @@ class Drop:
             status = self._calls.fstat(fd)
             if not stat.S_ISREG(status.st_mode) or status.st_nlink != 1:
                 raise PeerError("not a regular file with one link")
+            if status.st_size > LARGEST:
+                raise PeerError(f"larger than {LARGEST} bytes")
             count = self._opened[status.st_uid] = self._opened.get(status.st_uid, 0) + 1
             if count > QUOTA:
                 self._calls.close(fd)
@@ -115,6 +122,12 @@ class Drop:
         self._log(
             f"warning: {self._directory}/{name} is not a message ({reason}): left alone; look at it and remove it"
         )
+
+    def put_off(self, name: str, reason: str) -> None:
+        """It is tried again at the next scan; why is said once."""
+        if name not in self._put_off:
+            self._put_off.add(name)
+            self._log(f"warning: {self._directory}/{name}: {reason}; will try again later")
 
     def remove(self, name: str) -> None:
         """Its message is in the journal."""

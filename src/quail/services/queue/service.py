@@ -5,7 +5,6 @@ import os
 import signal
 import sys
 import time
-from collections import deque
 from collections.abc import Mapping
 from functools import partial
 from typing import Any
@@ -24,7 +23,8 @@ from quail.queue.records import Accepted
 from quail.queue.recovery import Opened, open_journal
 from quail.queue.schedule import LOCAL, REMOTE
 from quail.queue.store import Entry
-from quail.services.queue.drop import EVERY, Drop, Dropped
+from quail.services.queue.collector import Collector
+from quail.services.queue.drop import Drop
 from quail.services.queue.intake import Incoming, Intake
 from quail.services.queue.link import Link
 from quail.services.queue.operator import Operator
@@ -37,7 +37,6 @@ BOUNCE_AGAIN = 123.0  # seconds until a bounce that could not be queued is tried
 _TAKE_UP = 200  # messages, some 10 ms
 _TICK = 1.0
 _SWEEP = 30.0
-_DROPPED_AT_ONCE = 20  # files
 _BREATH = 0.02
 # The main thread must not keep the journal's thread waiting for the interpreter when a sync has ended.
 _SWITCH_INTERVAL = 0.0005
@@ -60,28 +59,6 @@ class BounceEntry:
         self.number = number
         self.accepted = accepted
         self.body = body
-
-
-class DropClient:
-    """Stands where a connection would for a message from queue/drop/."""
-
-    pid = 0
-
-    def __init__(self, drop: Drop, dropped: Dropped) -> None:
-        """Its uid is the file's owner."""
-        self.uid = dropped.uid
-        self._drop = drop
-        self._name = dropped.name
-
-    def reply(self, incoming: Incoming, payload: bytes) -> None:
-        """Queued: the file goes; refused for good: it stays, and is named once; else it is tried at the next scan."""
-        del incoming
-        if payload[:1] == b"K":
-            self._drop.remove(self._name)
-        elif payload[:1] == b"D":
-            self._drop.refuse(self._name, payload[1:].decode("ascii", "replace"))
-        else:
-            self._drop.taken.discard(self._name)
 
 
 class QueueService:
@@ -135,7 +112,7 @@ class QueueService:
             service_uids=context.service_uids(),
             invoked_by=partial(_invoked_by, context.uids),
         )
-        self._drop = Drop(REAL, "queue/drop", self.log)
+        self._collector = Collector(loop, Drop(REAL, "queue/drop", self.log), self._intake)
 
     now = staticmethod(time.time)
 
@@ -190,7 +167,7 @@ class QueueService:
         ]
         self._tick()
         self._sweep()
-        self._scan_drop()
+        self._collector.scan()
 
     def _take_up(self) -> None:
         """What was in the queue, some at a time: new mail and operators need not wait for the end of a long queue."""
@@ -308,36 +285,6 @@ class QueueService:
         self._loop.call_later(_SWEEP, self._sweep)
         self._intake.sweep(self._loop.time())
 
-    def _scan_drop(self) -> None:
-        if self._stopping_since is None:
-            self._loop.call_later(EVERY, self._scan_drop)
-            self._take_some(deque(self._drop.scan()))
-
-    def _take_some(self, names: deque[str]) -> None:
-        """A few files at a time: the rest of the mail goes on between them."""
-        for _ in range(min(_DROPPED_AT_ONCE, len(names))):
-            self._take_dropped(names.popleft())
-        if names and self._stopping_since is None:
-            self._loop.call_later(_BREATH, self._take_some, names)
-
-    def _take_dropped(self, name: str) -> None:
-        dropped = self._drop.open(name)
-        if dropped is None:
-            return
-        try:
-            incoming = self._intake.begin(DropClient(self._drop, dropped), dropped.envelope)
-            try:
-                while data := dropped.body():
-                    self._intake.add(incoming, data)
-            except OSError as error:
-                self._intake.abandon(incoming)
-                self._drop.refuse(name, str(error))
-                return
-            self._drop.taken.add(name)
-            self._intake.end(incoming)
-        finally:
-            os.close(dropped.fd)
-
     def _alarm(self) -> None:
         self.retry_all()
 
@@ -361,6 +308,7 @@ class QueueService:
             self._stopping_since = self._loop.time()
             self.dispatcher.exiting = True
             self._intake.stopping = True
+            self._collector.stop()
             for server in self._servers:
                 server.close()
             self.dispatcher.log_status()
