@@ -1,5 +1,6 @@
 """quail init --single: a whole home, never a half one, and never on top of something else."""
 
+import marshal
 import os
 import pwd
 import stat
@@ -18,14 +19,17 @@ from quail.storage.calls import SystemCalls
 from quail.users.lookup import Lookup
 
 
-def tree(home: str) -> dict[str, bytes | int]:
+def tree(home: str) -> dict[str, object]:
     """Every path below the home: content of a file, with HOME for the home's own path; mode of a folder."""
-    found: dict[str, bytes | int] = {}
+    found: dict[str, object] = {}
     for folder, _, names in os.walk(home):
         found[os.path.relpath(folder, home)] = stat.S_IMODE(os.stat(folder).st_mode)
         for name in names:
             with open(os.path.join(folder, name), "rb") as file:
-                found[os.path.relpath(os.path.join(folder, name), home)] = file.read().replace(home.encode(), b"HOME")
+                data = file.read().replace(home.encode(), b"HOME")
+            if folder.endswith("/.code"):  # marshal has more than one form for the same
+                data = marshal.loads(data)
+            found[os.path.relpath(os.path.join(folder, name), home)] = data
     return found
 
 

@@ -1,5 +1,6 @@
 """quail init --system: a whole home for the machine, from nothing, from half, and never on top of something else."""
 
+import marshal
 import os
 import stat
 
@@ -111,7 +112,10 @@ class Site:
                         found[os.path.relpath(path, top)] = os.readlink(path).replace(self.home, "HOME")
                         continue
                     with open(path, "rb") as file:
-                        found[os.path.relpath(path, top)] = file.read().replace(self.home.encode(), b"HOME")
+                        data = file.read().replace(self.home.encode(), b"HOME")
+                    if folder.endswith("/.code"):  # marshal has more than one form for the same
+                        data = marshal.loads(data)
+                    found[os.path.relpath(path, top)] = data
         return found
 
     def read(self, name):
