@@ -65,6 +65,7 @@ class Server:
     def __init__(self, path, *, name="joe", **control):
         self.path = path
         self.name = name
+        self.again = ()  # options of a serve that takes the place of one that was killed
         self.process = None
         self.log = None
         self.make()

@@ -7,8 +7,6 @@ import stat
 import pytest
 from tests.system_root.harness_root import DOMAIN, QMAIL, SENDMAIL, uid
 
-SENDER = b"s@elsewhere.test"
-
 
 def only(home, user, folder="Maildir"):
     """The newest message of a mailbox, taken out of it, and the status of its file."""
