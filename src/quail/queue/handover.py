@@ -21,9 +21,8 @@ CHUNK = 65536
 MAX_UNANSWERED = 64  # messages that a client has submitted; the queue takes more, and their replies fit any buffer
 _MAX_SOCKET_PATH = 107  # bytes; unix(7)
 _GONE = "the queue closed the connection before it answered"
-
-
 MAX_RECIPIENTS = 100_000  # of one message: each costs memory as long as the message is at work
+MAX_ATTRIBUTES = 16  # likewise
 
 
 class Envelope:
@@ -59,6 +58,8 @@ def decode_envelope(payload: bytes) -> Envelope:
     """What encode_envelope was given; TooManyRecipientsError, or PeerError for anything else."""
     if payload.count(b"\0T") > MAX_RECIPIENTS:
         raise TooManyRecipientsError(f"envelope with more than {MAX_RECIPIENTS} recipients")
+    if payload.count(b"\0") > MAX_RECIPIENTS + MAX_ATTRIBUTES + 1:
+        raise PeerError("envelope with too many records")
     records = payload.split(b"\0")
     if records.pop() != b"":
         raise PeerError("envelope does not end with NUL")
@@ -75,6 +76,8 @@ def decode_envelope(payload: bytes) -> Envelope:
             name, equals, value = record[1:].partition(b"=")
             if not name or not equals:
                 raise PeerError("envelope attribute without a name or value")
+            if len(attributes) == MAX_ATTRIBUTES:
+                raise PeerError(f"envelope with more than {MAX_ATTRIBUTES} attributes")
             attributes.append((name, value))
         else:
             raise PeerError("envelope record out of place")

@@ -8,7 +8,7 @@ from tests.unit.services.stepping import FakeTransport, SteppedLoop
 
 from quail.net.frames import Splitter, frame
 from quail.queue import records
-from quail.queue.handover import ABANDON, END, MAX_RECIPIENTS, encode_envelope
+from quail.queue.handover import ABANDON, END, MAX_ATTRIBUTES, MAX_RECIPIENTS, encode_envelope
 from quail.queue.store import LargeBody
 from quail.services.queue import intake as module
 from quail.services.queue import shares
@@ -382,3 +382,40 @@ def test_after_its_reply_a_connection_may_idle(desk, client):
     desk.loop.now += DEADLINE + 1
     desk.intake.sweep(desk.loop.now)
     assert not client.transport.closed
+
+
+def test_a_body_without_end_stops_where_the_disk_must_stay_free(desk, client):
+    client.send(message(b"x" * 200_000)[:-4])
+    assert desk.store.large
+    desk.writer.refusing = True
+    client.send(frame(b"y" * 1000))
+    assert desk.store.discarded == [1]
+    client.send(END + message(b"z\n"))
+    assert client.replies() == [module._DISK_FULL, module._DISK_FULL]
+    assert not desk.writer.entries
+
+
+def test_bodies_that_never_end_do_not_keep_the_disk_full(desk, client):
+    small, gone = desk.connect(), desk.connect()
+    client.send(message(b"x" * 200_000)[:-4])
+    small.send(message()[:-4])
+    desk.intake.make_room()
+    assert desk.store.discarded == [1]
+    for each in (client, small):
+        each.send(END)
+    gone.gone()
+    desk.settle()
+    assert client.replies() == [module._DISK_FULL]
+    assert small.replies() == [b"K2"]
+
+
+def test_attributes_take_memory_too(desk, client):
+    """Two million of them fit into one envelope."""
+    client.send(message(attributes=[(b"a", b"")] * MAX_ATTRIBUTES))
+    client.send(message(attributes=[(b"a", b"")] * (MAX_ATTRIBUTES + 1)))
+    assert client.transport.closed
+    assert len(desk.writer.entries) == 1
+    other = desk.connect()
+    other.send(len(b"\0" * 200_000).to_bytes(4, "big") + b"\0" * 200_000)
+    assert other.transport.closed
+    assert any("too many records" in line for line in desk.lines)

@@ -1,16 +1,18 @@
 """The queue service's own wiring, with a real journal and a loop turned by hand: bounces, refusals, the drop, the end."""
 
 import os
+import socket
 from types import SimpleNamespace
 
 import pytest
 from tests.unit.queue.journaling import Failing
-from tests.unit.services.stepping import SteppedLoop
+from tests.unit.services.stepping import FakeTransport, SteppedLoop
 
+from quail.net.frames import frame
 from quail.queue import drop_writer
 from quail.queue.handover import decode_envelope, encode_envelope
 from quail.queue.recovery import open_journal
-from quail.services.queue import collector
+from quail.services.queue import collector, shares
 from quail.services.queue import service as module
 from quail.services.queue.service import BOUNCE_AGAIN, QueueService
 
@@ -383,3 +385,55 @@ def test_statistics(desk):
     numbers = desk.service.statistics()
     assert (numbers["messages"], numbers["held"], numbers["refusing"]) == (1, 0, False)
     assert numbers["channels"]["local"]["running"] == 1
+
+
+def test_while_the_disk_is_nearly_full_no_large_body_keeps_it_so(desk):
+    one, other = socket.socketpair()
+    with one, other:
+        connection = desk.service._intake.connection()
+        connection.connection_made(FakeTransport(one))
+        connection.data_received(encode_envelope(b"a", [b"joe@here"]) + frame(b"x" * 200_000))
+        desk.service._tick()
+        assert len(os.listdir("queue/mess")) == 1
+        desk.service.writer.refusing = True
+        desk.service._tick()
+        assert os.listdir("queue/mess") == []
+
+
+def test_a_dropped_message_that_does_not_fit_the_disk_waits(desk):
+    desk.service.writer.minfree = 1_000_000
+    desk.service.store.free_bytes = lambda: 1_200_000
+    drop_writer.leave(b"a@x", [b"joe@here"], [b"x" * 300_000], calls=desk.calls)
+    for _ in range(2):
+        desk.service._collector.scan()
+    assert desk.said("there is no room for its 300000 bytes; will try again later") == 1
+    assert desk.live() == os.listdir("queue/mess") == []
+    desk.service.store.free_bytes = lambda: 2_000_000
+    desk.loop.pass_time(60)
+    desk.write()
+    assert len(desk.live()) == 1
+
+
+def test_envelopes_of_the_drop_count_as_their_owners(desk, monkeypatch):
+    monkeypatch.setattr(shares, "BYTES", 10_000)
+    for _ in range(3):
+        drop_writer.leave(b"a@x", [b"joe@here"] * 20, [b"x\n"], calls=desk.calls)
+    desk.service._collector.scan()
+    assert len(desk.service.writer._pending) == 2
+    desk.write()
+    desk.loop.pass_time(60)
+    desk.write()
+    assert len(desk.live()) == 3
+    assert desk.service._intake.shares.nothing_held()
+
+
+def test_a_scan_waits_for_the_end_of_the_last_one(desk, monkeypatch):
+    monkeypatch.setattr(collector, "AT_ONCE", 1)
+    monkeypatch.setattr(collector, "BREATH", 50.0)
+    for _ in range(3):
+        drop_writer.leave(b"a@x", [b"joe@here"], [b"x\n"], calls=desk.calls)
+    desk.service._collector.scan()
+    for _ in range(10):
+        desk.loop.pass_time(30)
+    desk.write()
+    assert len(desk.live()) == 3

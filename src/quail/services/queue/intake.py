@@ -165,6 +165,10 @@ class Intake:
             if incoming.size <= INLINE_BODY and self.inline_total <= INLINE_TOTAL:
                 return
             data = b"".join(incoming.parts)
+        if self.writer.refusing:
+            incoming.refusal = _DISK_FULL  # a body without end would take the room that marks and bounces need
+            self.abandon(incoming)
+            return
         try:
             if incoming.large is None:
                 self.inline_total -= len(data)
@@ -175,6 +179,11 @@ class Intake:
             self.log(f"warning: unable to write queue/mess/{incoming.number}: {error}")
             incoming.refusal = _WRITE_ERROR
             self.abandon(incoming)
+
+    def make_room(self) -> None:
+        """The disk is nearly full: large bodies that are still on their way give back what they have taken of it."""
+        for connection in self.connections:
+            connection.make_room()
 
     def abandon(self, incoming: Incoming) -> None:
         """Forget what has come of the message."""
@@ -269,6 +278,12 @@ class Connection(asyncio.Protocol):
         """Past its deadline: at once, because a client that does not read its replies would keep an orderly end waiting."""
         if self._transport is not None:
             self._transport.abort()
+
+    def make_room(self) -> None:
+        """Refuse the message that is not whole yet, if its body is in a file; its client may never end it otherwise."""
+        if self._open is not None and self._open.large is not None:
+            self._open.refusal = _DISK_FULL
+            self._intake.abandon(self._open)
 
     def data_received(self, data: bytes) -> None:
         """Any number of bytes of any number of frames."""

@@ -274,6 +274,8 @@ class QueueService:
     def _tick(self) -> None:
         self._loop.call_later(_TICK, self._tick)
         self._try_to_end()
+        if self.writer.refusing:
+            self._intake.make_room()
         self._move_on(everything=False)
 
     def _move_on(self, *, everything: bool) -> None:
