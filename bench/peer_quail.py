@@ -52,8 +52,8 @@ class Quail:
 class SystemQuail:
     """The mail system of a machine: a system home at its usual place, served by root, and the code installed as for everybody.
 
-    Installed means a copy in the box, compiled: the checkout itself can't be written to there, and a program that starts for
-    one message would compile what it imports each time.
+    Installed means a copy in the box, which `quail init` compiles: into the checkout it can't write there, and a program that
+    starts for one message would compile what it imports each time.
     """
 
     name = "Quail"
@@ -76,7 +76,6 @@ class SystemQuail:
         """Make the home and serve it in the foreground of the box, below `tracer` if given."""
         self.accounts.enrol(box)
         box.run(["sh", "-c", f"mkdir {self._code} && cp -r /opt/quail/src /opt/quail/packages {self._code}"])
-        box.run(["python3", "-m", "compileall", "-q", f"{self._code}/src"])
         self._quail(box, "init", "--system", self.domain, "--home", self.home)
         return _serve(self.folder, box, [*tracer, *QUAIL, "serve", "--home", self.home], 0, self._environment)
 
