@@ -98,9 +98,9 @@ def test_a_program_that_does_not_hear_term_is_killed(scene):
     wait_for_end(int(scene.read("shell")))
 
 
-def test_a_program_that_stops_itself_is_stopped_for_good(scene):
-    assert scene.deliver(b"|echo $$ > shell; kill -STOP $$\n", timeout=1) == (b"Z", late(scene))
-    wait_for_end(int(scene.read("shell")))
+def test_a_program_that_stops_itself_hears_of_it(scene):
+    content = b"|exec 2>&-; trap 'echo bye; exit' TERM; kill -STOP $$\n"
+    assert scene.deliver(content, timeout=1) == (b"Z", b"bye\n" + late(scene))
 
 
 def test_a_program_may_put_its_affairs_in_order(scene):
