@@ -27,8 +27,8 @@ def tree(home: str) -> dict[str, object]:
         for name in names:
             with open(os.path.join(folder, name), "rb") as file:
                 data = file.read().replace(home.encode(), b"HOME")
-            if folder.endswith("/.code"):  # marshal has more than one form for the same
-                data = marshal.loads(data)
+            if folder.endswith("/.code"):  # sources may change meanwhile
+                data = [module[0] for module in marshal.loads(data)[2]]
             found[os.path.relpath(os.path.join(folder, name), home)] = data
     return found
 

@@ -113,8 +113,8 @@ class Site:
                         continue
                     with open(path, "rb") as file:
                         data = file.read().replace(self.home.encode(), b"HOME")
-                    if folder.endswith("/.code"):  # marshal has more than one form for the same
-                        data = marshal.loads(data)
+                    if folder.endswith("/.code"):  # sources may change meanwhile
+                        data = [module[0] for module in marshal.loads(data)[2]]
                     found[os.path.relpath(path, top)] = data
         return found
 
