@@ -23,8 +23,15 @@ _prctl: list[Callable[..., int]] = []
 
 
 def prepare() -> None:
-    """Load what shed() needs, in the process that forks: a user's process loads no code of its own choice."""
+    """Load what a worker may need, in the process that forks: in the home of a user there is nothing to be imported, and
+    what each worker would load for itself is loaded once.
+    """
     import ctypes  # noqa: PLC0415  qmail-local alone needs none of it
+    import traceback  # noqa: F401, PLC0415
+
+    import quail.queue.drop_writer  # noqa: PLC0415
+    import quail.queue.program  # noqa: PLC0415
+    import quail.storage.spool  # noqa: F401, PLC0415
 
     if not _prctl:
         _prctl.append(ctypes.CDLL(None, use_errno=True).prctl)
