@@ -70,6 +70,7 @@ def serve_home(
     must_be_home(home)
     os.chdir(home)
     home = os.getcwd()
+    _refuse_foreign_home(home)
     os.umask(0o022)
     nofile = _raise_limit()
     log = LineLog(stamp=stamp)
@@ -152,6 +153,16 @@ def serve_home(
             except OSError:
                 pass
     log("stopped")
+
+
+def _refuse_foreign_home(home: str) -> None:
+    """Root writes in run/ and queue/, and reads control/: whoever owns the home could put links there."""
+    owner = os.stat(home).st_uid
+    if os.geteuid() == 0 and owner != 0:
+        raise PermanentError(
+            f"{home} belongs to uid {owner}: serve a single home as its owner; a system home belongs to root (chown root"
+            f" {home})"
+        )
 
 
 def _accounts(home: str) -> Accounts:
