@@ -6,6 +6,7 @@ the worker.
 """
 
 import os
+import signal
 import socket
 from collections import deque
 from collections.abc import Callable
@@ -32,7 +33,9 @@ TASKS_PER_WORKER = 2 * worker.BATCH  # one batch at work, one on its way
 CROWD = worker.BATCH  # tasks of every worker before another one is forked
 IDLE = 5.0  # seconds that a worker is kept without a task
 IDLE_OF_MANY = 3.0  # the same, when there are many
+SLACK = 600.0  # seconds that a delivery may take beyond what its programs may
 CRASHED = b"qmail-local crashed.\n"
+STUCK = b"Deliveries of this user do not come to an end, and were stopped: tried again later. (#4.3.0)\n"
 CANNOT_FORK = b"qmail-spawn unable to fork. (#4.3.0)\n"
 TOO_LONG = b"\nError report too long, sorry.\n"
 _LETTERS = DELIVERED + DEFERRED + FAILED + LOG
@@ -41,7 +44,7 @@ _LETTERS = DELIVERED + DEFERRED + FAILED + LOG
 class Task:
     """A job, whose it is (the owner's fields as users gave them), and its descriptor or -1."""
 
-    __slots__ = ("descriptor", "job", "origin", "owner")
+    __slots__ = ("descriptor", "given", "job", "origin", "owner")
 
     def __init__(self, origin: object, job: Job, descriptor: int) -> None:
         """`origin` is the caller's: where the report goes."""
@@ -49,6 +52,7 @@ class Task:
         self.job = job
         self.descriptor = descriptor
         self.owner = b""
+        self.given = 0.0  # when a worker got it
 
     def close(self) -> None:
         """Give the descriptor back, unless it was handed on."""
@@ -68,7 +72,8 @@ class _Worker:
         self.last_tag = 0
         self.idle_since = now
 
-    def give(self, task: Task) -> None:
+    def give(self, task: Task, now: float) -> None:
+        task.given = now
         self.last_tag = (self.last_tag + 1) & 0xFFFFFFFF
         self.tasks[self.last_tag] = task
         descriptor, task.descriptor = task.descriptor, -1
@@ -109,7 +114,7 @@ class Pool:
         if chosen is None:
             self._waiting.append(task)
         else:
-            chosen.give(task)
+            chosen.give(task, self._clock())
 
     def _with_room(self) -> _Worker | None:
         best: _Worker | None = None
@@ -169,12 +174,12 @@ class Pool:
                 one.stream.close()
         self._feed()
 
-    def _lost(self, one: _Worker, reason: str) -> None:
+    def _lost(self, one: _Worker, reason: str, report: bytes = CRASHED) -> None:
         """The worker's socket has ended. Its process is reaped elsewhere; one that lives on finds its socket closed."""
         (self._retired if one in self._retired else self._workers).remove(one)
         self._log(f"delivery worker {one.pid} is gone with {len(one.tasks)} deliveries{': ' if reason else ''}{reason}")
         for task in one.tasks.values():
-            self._on_report(task, DEFERRED, CRASHED)
+            self._on_report(task, DEFERRED, report)
         one.tasks.clear()
         self._feed()
 
@@ -183,12 +188,13 @@ class Pool:
             chosen = self._with_room()
             if chosen is None:
                 break
-            chosen.give(self._waiting.popleft())
+            chosen.give(self._waiting.popleft(), self._clock())
 
     def tick(self, idle: float = IDLE) -> None:
         """Let workers go that have been idle for so many seconds. Call it each second: work that no worker can be forked for
-        is put off.
+        is put off, and so is work that does not end.
         """
+        self._end_stuck()
         self._feed()
         if not self._workers:
             while self._waiting:
@@ -199,6 +205,21 @@ class Pool:
         for one in [one for one in self._workers if not one.tasks and one.idle_since <= limit]:
             self._workers.remove(one)
             one.stream.close()
+
+    def _end_stuck(self) -> None:
+        """A user may stop his worker, or have it wait for a disk of his own making: it must not keep its deliveries for ever.
+        Programs have a limit of their own; without that one there is none here either.
+        """
+        if not self._settings.program_timeout:
+            return
+        limit = self._clock() - (2 * self._settings.program_timeout + SLACK)
+        for one in self._workers + self._retired:
+            oldest = next(iter(one.tasks.values()), None)
+            if oldest is not None and oldest.given < limit:
+                if one.pid in self.children:  # not reaped yet, so the number is still its own
+                    os.kill(one.pid, signal.SIGKILL)
+                one.stream.close()
+                self._lost(one, "it does not come to an end", STUCK)
 
     def forget(self, origin: object) -> None:
         """Drop the waiting tasks of an origin that is gone; those with a worker are finished."""

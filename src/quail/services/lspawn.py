@@ -32,8 +32,9 @@ from quail.net.users_client import Answer, UsersClient
 from quail.net.users_protocol import KNOWN, UNKNOWN, Owner, decode_owner
 from quail.supervise.context import Context
 
-MAX_JOBS = 256  # of one connection, without a report
-MAX_BYTES = 16 << 20  # of those jobs, as they came
+# Above what control/concurrencylocal can be, and bodies of so many: else whoever has half of it would stop the others here.
+MAX_JOBS = 1024  # of one connection, without a report
+MAX_BYTES = MAX_JOBS * (160 << 10)  # of those jobs, as they came
 MANY_WORKERS = 50  # processes, each some megabytes of memory; of more than these, idle ones go soon
 TICK = 1.0  # seconds between looks at workers that have nothing to do
 STOP_WITHIN = 30.0  # seconds from TERM for what was taken
