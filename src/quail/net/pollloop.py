@@ -133,8 +133,8 @@ class FrameStream:
     """
 
     __slots__ = (
-        "_events", "_high_water", "_loop", "_on_end", "_on_frames", "_out", "_paused", "_splitter", "descriptors", "sock",
-        "unsent",
+        "_events", "_high_water", "_loop", "_on_end", "_on_frames", "_out", "_paused", "_space", "_splitter", "descriptors",
+        "sock", "unsent",
     )  # fmt: skip
 
     def __init__(
@@ -146,8 +146,12 @@ class FrameStream:
         on_end: "Callable[[FrameStream, str], None]",
         *,
         high_water: int = sys.maxsize,
+        takes_descriptors: bool = False,
     ) -> None:
-        """`limit` is the longest frame accepted; while more than `high_water` is unsent nothing is read. Both in bytes."""
+        """`limit` is the longest frame accepted; while more than `high_water` is unsent nothing is read. Both in bytes.
+
+        takes_descriptors: whether the peer may send some; from others they end the stream, before they are this process's.
+        """
         sock.setblocking(False)
         self.sock = sock
         self.descriptors: deque[int] = deque()
@@ -159,6 +163,7 @@ class FrameStream:
         self._out: deque[tuple[bytes | memoryview, int]] = deque()
         self._high_water = high_water
         self._paused = False
+        self._space = descriptors.SPACE if takes_descriptors else 0
         self._events = READ
         loop.add(sock.fileno(), READ, self._ready)
 
@@ -170,7 +175,7 @@ class FrameStream:
 
     def _read(self) -> None:
         try:
-            data, ancillary, flags, _ = self.sock.recvmsg(CHUNK, descriptors.SPACE, descriptors.FLAGS)
+            data, ancillary, flags, _ = self.sock.recvmsg(CHUNK, self._space, descriptors.FLAGS)
         except BlockingIOError:
             return
         except OSError as error:
@@ -179,7 +184,7 @@ class FrameStream:
         if ancillary:
             self.descriptors.extend(descriptors.received(ancillary))
         if flags & socket.MSG_CTRUNC:
-            self._end("descriptors were lost: too many at once, or none left in this process")
+            self._end("descriptors were lost: not asked for, too many at once, or none left in this process")
             return
         if not data:
             self._end("")

@@ -187,6 +187,7 @@ class Lspawn:
             MAX_JOB,
             lambda _, frames: self._take(origin, frames),
             lambda _, reason: self._gone(origin, reason),
+            takes_descriptors=True,
         )
         self._origins.add(origin)
 

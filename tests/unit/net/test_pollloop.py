@@ -67,7 +67,7 @@ def test_large_frames_pass_a_small_socket(loop, pair):
 
 
 def test_descriptors_come_in_the_order_of_their_frames(loop, pair):
-    one, two = Side(loop, pair[0]), Side(loop, pair[1])
+    one, two = Side(loop, pair[0]), Side(loop, pair[1], takes_descriptors=True)
     for number in range(30):
         fd = os.memfd_create("x") if number % 3 == 0 else -1
         if fd >= 0:
@@ -85,7 +85,7 @@ def count_descriptors():
 
 def test_closing_gives_every_descriptor_back(loop, pair):
     before = count_descriptors()
-    one, two = Side(loop, pair[0]), Side(loop, pair[1])
+    one, two = Side(loop, pair[0]), Side(loop, pair[1], takes_descriptors=True)
     for _ in range(5):
         one.stream.send(frame(b"x"), os.memfd_create("x"))
     one.stream.flush()
@@ -98,8 +98,20 @@ def test_closing_gives_every_descriptor_back(loop, pair):
     assert count_descriptors() == before - 2
 
 
+def test_a_peer_that_must_not_send_descriptors_leaves_none_here(loop, pair):
+    """A worker, which is a user's process, could take all that lspawn may have."""
+    side = Side(loop, pair[1])
+    with open(os.devnull) as null:
+        before = count_descriptors()
+        socket.send_fds(pair[0], [frame(b"x")], [null.fileno()] * 10)
+        turn(loop, lambda: side.ends)
+    assert "not asked for" in side.ends[0]
+    assert side.frames == []
+    assert count_descriptors() == before - 2  # the stream's own socket, and the null device
+
+
 def test_more_descriptors_than_one_read_takes_end_the_stream(loop, pair):
-    two = Side(loop, pair[1])
+    two = Side(loop, pair[1], takes_descriptors=True)
     with open(os.devnull, "rb") as null:
         many = [null.fileno()] * (descriptors.MAX_AT_ONCE + 1)
         socket.send_fds(pair[0], [frame(b"x")], many)

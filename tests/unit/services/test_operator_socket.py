@@ -81,6 +81,18 @@ def test_list_goes_page_by_page(desk):
     assert rest["more"] is False
 
 
+def test_a_page_has_so_many_recipients(desk, monkeypatch):
+    monkeypatch.setattr(module, "_PAGE_RECIPIENTS", 5)
+    for _ in range(3):
+        desk.bench.stored([b"r%d@here" % n for n in range(3)])
+    first = desk.ask(do="list", after=0, count=500)
+    assert [message["number"] for message in first["messages"]] == [1, 2]
+    assert first["more"] is True
+    rest = desk.ask(do="list", after=2, count=500)
+    assert [message["number"] for message in rest["messages"]] == [3]
+    assert rest["more"] is False
+
+
 def test_what_is_told_of_a_message(desk):
     bench = desk.bench
     number = bench.stored([b"a@here", b"info@virtual.org", b"c@far.org"], sender=b"s\xff@x", body=b"12345")

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
 _CREDENTIALS = struct.Struct("3i")
 _MAX_REQUEST = 4 << 20
-_PAGE = 500
+_PAGE = 500  # messages
+_PAGE_RECIPIENTS = 10_000  # with which a page ends: anybody may queue messages that have as many as a message can
 
 
 class Operator(asyncio.Protocol):
@@ -84,7 +85,14 @@ class Operator(asyncio.Protocol):
 
     def _list(self, after: int, count: int) -> dict[str, Any]:
         numbers = self._service.store.state.after(after, count)
-        return {"messages": [self._describe(number) for number in numbers], "more": len(numbers) == count}
+        messages: list[dict[str, Any]] = []
+        recipients = 0
+        for number in numbers:
+            if recipients >= _PAGE_RECIPIENTS:
+                break
+            messages.append(self._describe(number))
+            recipients += len(messages[-1].get("recipients", ()))
+        return {"messages": messages, "more": len(numbers) == count or len(messages) < len(numbers)}
 
     def _describe(self, number: int, *, failures: bool = False) -> dict[str, Any]:
         service = self._service
