@@ -148,6 +148,8 @@ def _close_messages(deliveries: list[Delivery]) -> None:
 
 def _deliver_alone(order: Order, settings: Settings, log: Callable[[str], None]) -> int:
     """The life of a child: text on descriptor 1, and the exit code of qmail-local."""
+    os.environb.clear()  # it is still that of lspawn; $QMAILQUEUE must see no more of it than programs do
+    os.environb.update(settings.environment)
 
     def forward(sender: bytes, recipients: list[bytes], chunks: Iterable[bytes]) -> Reply:
         return submit(sender, recipients, chunks, home=settings.home)
