@@ -26,6 +26,15 @@ class TestRoot:
     def __init__(self, image: Image, packages: GuestPackages) -> None:
         """Use get() instead: one process needs one."""
         self._image, self._packages = image, packages
+        self._compile()
+
+    def _compile(self) -> None:
+        """Bytecode, by the root's own Python: in boxes the code is read-only, and every start would compile it anew."""
+        folders = {CHECKOUT + "/src": "/opt/quail/src", self._packages.folder: "/opt/quail/packages"}
+        binds = [Bind(host, guest, writable=True) for host, guest in folders.items()]
+        with Box(self._image.root, self._image.stage, binds=binds) as box:
+            # A file that can't be compiled is the trouble of whoever imports it.
+            box.run(["python3", "-m", "compileall", "-q", *folders.values()], check=False)
 
     @classmethod
     def get(cls) -> Self:
