@@ -2,6 +2,7 @@
 
 from collections import Counter
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
@@ -13,9 +14,11 @@ BIRTH = 1_700_000_000
 
 
 class ChannelMachine(RuleBasedStateMachine):
+    name, limit, limit_each = REMOTE, 3, 2
+
     def __init__(self):
         super().__init__()
-        self.channel = Channel(REMOTE, limit=3, limit_each=2)
+        self.channel = Channel(self.name, limit=self.limit, limit_each=self.limit_each)
         self.waiting = Counter()  # (destination, number, fresh)
         self.running = Counter()
 
@@ -58,7 +61,10 @@ class ChannelMachine(RuleBasedStateMachine):
     @invariant()
     def who_may_run_is_found(self):
         """Whatever waits where limits allow it is offered."""
-        may = {d for (d, _, _), n in self.waiting.items() if n and self.running[d] < self.channel.limit_each}
+        most = self.channel.limit_each
+        if self.name == LOCAL:
+            most = min(most, max(1, self.channel.limit - self.channel.running))
+        may = {d for (d, _, _), n in self.waiting.items() if n and self.running[d] < most}
         listed = {d for line in self.channel._rounds for d in line}
         if self.channel.running < self.channel.limit:
             assert may <= listed
@@ -67,6 +73,9 @@ class ChannelMachine(RuleBasedStateMachine):
     def nothing_is_kept_of_a_destination_without_mail(self):
         for destination, place in self.channel._destinations.items():
             assert place or place.running or True in place.listed, destination
+        for count, held in self.channel._held.items():
+            assert held
+            assert all(self.channel._destinations[destination].running == count > 0 for destination in held)
 
     def teardown(self):
         self.channel.set_limits(1000, 1000)
@@ -79,8 +88,14 @@ class ChannelMachine(RuleBasedStateMachine):
         assert not self.channel._destinations
 
 
+class LocalMachine(ChannelMachine):
+    name, limit, limit_each = LOCAL, 6, 3
+
+
 ChannelMachine.TestCase.settings = settings(max_examples=80, stateful_step_count=40, deadline=None)
+LocalMachine.TestCase.settings = settings(max_examples=120, stateful_step_count=60, deadline=None)
 TestChannel = ChannelMachine.TestCase
+TestLocalChannel = LocalMachine.TestCase
 
 
 def turns(channel, count):
@@ -180,3 +195,49 @@ def test_the_next_try_lies_ahead_and_fits_its_record(channel, birth, now):
         assert next_try(channel, birth, now + 1) >= when
     if birth > now:
         assert when == min(birth + {LOCAL: 100, REMOTE: 400}[channel], 2**32 - 1)
+
+
+def start_all(channel):
+    """Start what may start; how many at each destination."""
+    started = Counter()
+    while (turn := channel.next()) is not None:
+        channel.started(turn[0])
+        started[turn[0]] += 1
+    return started
+
+
+@pytest.mark.parametrize("hogs", [1, 2, 3, 4])
+@pytest.mark.parametrize("together", [False, True])
+def test_those_whose_deliveries_never_end_leave_room_for_others(hogs, together):
+    channel = Channel(LOCAL, limit=100, limit_each=50)
+    for hog in range(hogs):
+        for number in range(200):
+            channel.add(b"hog%d" % hog, number, fresh=True)
+        if not together:
+            start_all(channel)
+    start_all(channel)
+    assert channel.running <= (100 - 100 // (hogs + 1) if together else 95)
+    for number in range(50):
+        channel.add(b"other", number, fresh=True)
+    assert len(turns(channel, 50)) == 50  # their deliveries end, and so all of them have their turn
+
+
+def test_two_busy_ones_have_a_third_each_and_go_on_as_deliveries_end():
+    channel = Channel(LOCAL, limit=10, limit_each=5)
+    for number in range(20):
+        channel.add(b"one", number, fresh=True)
+        channel.add(b"two", number, fresh=True)
+    assert sorted(start_all(channel).values()) == [3, 4]
+    for _ in range(3):
+        channel.ended(b"one")
+    assert sum(start_all(channel).values()) == 3
+
+
+def test_many_recipients_at_one_destination_leave_room_too():
+    channel = Channel(LOCAL, limit=100, limit_each=50)
+    assert channel.room(b"new") == 50
+    for _ in range(50):
+        channel.started(b"one")
+    assert channel.room(b"one") == 0
+    assert channel.room(b"two") == 25
+    assert Channel(REMOTE, limit=20, limit_each=20).room(b"host") == 20

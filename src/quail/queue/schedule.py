@@ -2,6 +2,9 @@
 
 New mail is never starved by old: four turns of destinations with fresh messages come for one of those with messages that are
 tried again. A destination has its own limit, so a slow one holds back only its own mail (DESIGN, Scheduling).
+
+A local user can keep a delivery waiting as long as he likes. So a local destination has no more deliveries than are free: one
+has half of all at most, two that never end a third each if they come together, and there is room for others after several.
 """
 
 from collections import deque
@@ -50,11 +53,15 @@ class Channel:
         # Destinations in turn: those with messages to be tried again, and those with fresh ones.
         self._rounds: tuple[deque[bytes], deque[bytes]] = (deque(), deque())
         self._fresh_turns = 0
+        self._leaves_room = name == LOCAL
+        # Those that have as many deliveries as are free, or more, by how many they have: back in their rounds when more are.
+        self._held: dict[int, dict[bytes, None]] = {}
 
     def set_limits(self, limit: int, limit_each: int) -> None:
         """Others from now on; who had no turn because of the old ones has one now."""
         self.limit = limit
         self.limit_each = limit_each
+        self._held.clear()
         for destination, place in self._destinations.items():
             self._list(destination, place)
 
@@ -70,12 +77,20 @@ class Channel:
         self._list(destination, place)
 
     def _list(self, destination: bytes, place: Destination) -> None:
-        if place.running >= self.limit_each:
+        if place.running >= self.limit_each or not place:
+            return
+        if not self._may_start(place):
+            self._held.setdefault(place.running, {})[destination] = None
             return
         for fresh in (False, True):
             if place.lines[fresh] and not place.listed[fresh]:
                 place.listed[fresh] = True
                 self._rounds[fresh].append(destination)
+
+    def _may_start(self, place: Destination) -> bool:
+        if self._leaves_room and place.running >= max(1, self.limit - self.running):
+            return False
+        return place.running < self.limit_each
 
     def next(self) -> tuple[bytes, int, bool] | None:
         """Destination and message of the next delivery that the limits allow, and whether it is fresh; None when there is none
@@ -86,12 +101,13 @@ class Channel:
             destination = self._rounds[fresh].popleft()
             place = self._destinations[destination]
             place.listed[fresh] = False
-            if place.lines[fresh] and place.running < self.limit_each:
+            if place.lines[fresh] and self._may_start(place):
                 self._fresh_turns = self._fresh_turns + 1 if fresh else 0
                 number = place.lines[fresh].popleft()
                 self._list(destination, place)
                 self._tidy(destination, place)
                 return destination, number, fresh
+            self._list(destination, place)  # if it can't start now, it is held
             self._tidy(destination, place)
         return None
 
@@ -99,23 +115,36 @@ class Channel:
         """How many more deliveries may start at the destination now."""
         place = self._destinations.get(destination)
         running = place.running if place is not None else 0
-        return min(self.limit - self.running, self.limit_each - running)
+        free = self.limit - self.running
+        most = min(free, self.limit_each - running)
+        return min(most, (free - running + 1) // 2) if self._leaves_room else most
 
     def started(self, destination: bytes) -> None:
         """One delivery begins."""
         place = self._destinations.setdefault(destination, Destination())
+        self._release(destination, place)
         place.running += 1
         self.running += 1
 
     def ended(self, destination: bytes) -> None:
         """One delivery has its report."""
         place = self._destinations[destination]
+        self._release(destination, place)
         place.running -= 1
         self.running -= 1
+        for other in self._held.pop(self.limit - self.running - 1, ()):
+            self._list(other, self._destinations[other])
         if place:
             self._list(destination, place)
         else:
             self._tidy(destination, place)
+
+    def _release(self, destination: bytes, place: Destination) -> None:
+        held = self._held.get(place.running)
+        if held is not None:
+            held.pop(destination, None)
+            if not held:
+                del self._held[place.running]
 
     def _tidy(self, destination: bytes, place: Destination) -> None:
         if not (place or place.running or True in place.listed):
