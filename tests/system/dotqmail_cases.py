@@ -58,6 +58,9 @@ def forward(*recipients, sender="s@x.y"):
 
 # fmt: off  a row is read as a row
 
+# A row is read as a row.
+# fmt: off
+
 # Which file speaks (6.5)
 
 for name, ext, files, winner in (
