@@ -77,6 +77,15 @@ class SystemHome(Server):
         words = [*QUAIL, "serve", "--home", QMAIL, *options]
         return self.box.popen(words, env=QUAIL_ENVIRONMENT, stderr=subprocess.PIPE, start_new_session=True)
 
+    def start(self, *options, wait=True):
+        super().start(*options, wait=wait)
+        if wait:  # a service that has just been forked is root for a moment yet
+            self.until(lambda: "0" not in self._uids("queue", "smtpd", "users"), "services to have left root")
+        return self
+
+    def _uids(self, *services):
+        return {status_of(pid)["Uid"].split()[0] for service in services for pid in self.pids[service]}
+
     def quail(self, *words, home=True, check=True):
         """Run the quail command as root."""
         where = ["--home", QMAIL] if home else []

@@ -199,7 +199,7 @@ class TestFiles:
 
 
 class TestRefusedAtTheStart:
-    """What serve says, and that it ends with a code that is not 0 before it binds anything."""
+    """What serve says, and that it ends with a code that is not 0 before it binds anything. More is in test_init_in_root.py."""
 
     def refused(self, home, *options, env=None):
         words = [*QUAIL, "serve", "--home", QMAIL, *options]
@@ -208,36 +208,17 @@ class TestRefusedAtTheStart:
         assert not (home.path / "run/pids.json").exists()
         return done.stderr
 
-    def test_an_account_that_is_missing(self, own_home):
-        own_home.box.run(["userdel", "qmailr"])
-        text = self.refused(own_home)
-        assert "no account qmailr" in text
-        assert "quail init --system" in text
-        own_home.quail("init", "--system", DOMAIN, "--home", QMAIL, home=False)
-        own_home.start()
-        assert own_home.stop() == 0
-
-    def test_two_accounts_of_one_uid(self, own_home):
-        own_home.box.run(["sh", "-c", "usermod --non-unique --uid $(id -u qmailq) qmaild"])
-        assert "share uid" in self.refused(own_home)
-
     def test_an_ordinary_user(self, own_home):
         words = [*QUAIL, "serve", "--home", QMAIL]
         done = own_home.box.run(words, user=uid("alice"), env=QUAIL_ENVIRONMENT, check=False)
         assert done.returncode in (100, 111)
         assert "only root can serve it" in done.stderr
 
-    @pytest.mark.parametrize("mode", ["0777", "0775", "1777"])
+    @pytest.mark.parametrize("mode", ["0777", "0775"])
     def test_a_home_that_others_can_write(self, own_home, mode):
         own_home.box.run(["sh", "-c", f"chgrp users {QMAIL}; chmod {mode} {QMAIL}"])
         text = self.refused(own_home)
         assert QMAIL in text
-        assert "writ" in text
-
-    def test_a_home_below_a_folder_that_others_can_write(self, own_home):
-        own_home.box.run(["chmod", "0777", "/var"])
-        text = self.refused(own_home)
-        assert re.search(r"/var\b(?!/)", text)
         assert "writ" in text
 
     def test_a_home_of_somebody_else(self, own_home):
@@ -255,11 +236,6 @@ class TestRefusedAtTheStart:
         env = {"PYTHONPATH": "/home/mallory/code/src:/home/mallory/code/packages"}
         assert "/home/mallory" in self.refused(own_home, env=env)
 
-    def test_code_that_services_can_not_enter(self, own_home):
-        own_home.box.run(["sh", "-c", "cp -r /opt/quail /root/code && chmod 0700 /root"])
-        env = {"PYTHONPATH": "/root/code/src:/root/code/packages"}
-        assert "/root" in self.refused(own_home, env=env)
-
     def test_an_interpreter_that_others_can_write(self, own_home):
         own_home.box.run(["sh", "-c", "mkdir -m 0777 /srv/bin && cp /usr/bin/python3.11 /srv/bin/python3"])
         words = ["/srv/bin/python3", *QUAIL[1:], "serve", "--home", QMAIL]
@@ -273,15 +249,3 @@ class TestRefusedAtTheStart:
         assert done.returncode == 111
         assert "being served already" in done.stderr
         home.deliver(f"alice@{DOMAIN}")
-
-    def test_init_twice(self, own_home):
-        """Nothing of a home is lost by a second init."""
-        own_home.control("me", "changed.example.test")
-        own_home.dot_qmail("alias", "root", "&alice\n", mode=0o644)
-        own_home.box.run(["rm", "/etc/tcprules.d/qmail-smtp.cdb"])
-        again = own_home.quail("init", "--system", "other.test", "--home", QMAIL, home=False)
-        assert "was a home already" in again.stdout
-        assert (own_home.path / "control/me").read_text() == "changed.example.test\n"
-        assert (own_home.path / "alias/.qmail-root").read_text() == "&alice\n"
-        assert "other.test" not in (own_home.path / "control/rcpthosts").read_text()
-        own_home.box.run(["test", "-s", "/etc/tcprules.d/qmail-smtp.cdb"])
