@@ -17,6 +17,7 @@ from types import FrameType
 from quail.errors import QuailError
 from quail.storage.durable import replace_file
 from quail.supervise.context import HELD_BACK, Context
+from quail.supervise.identity import become
 from quail.supervise.log import LineLog
 
 AGAIN_AFTER = 1.0  # seconds between two starts of one service
@@ -175,7 +176,7 @@ class Tree:
                     listener.close()
             name_process(member.name)
             if member.identity is not None:
-                _become(*member.identity)
+                become(*member.identity)
             context = Context(
                 home=self._home,
                 mode=self._mode,
@@ -262,13 +263,6 @@ class Tree:
                 for member in group:
                     if member.pid and os.waitpid(member.pid, os.WNOHANG)[0]:
                         member.pid = 0
-
-
-def _become(uid: int, gid: int) -> None:
-    """For good, and with no group but this one. The service has its code already: what it could load now is not root's."""
-    os.setgroups([gid])
-    os.setresgid(gid, gid, gid)
-    os.setresuid(uid, uid, uid)
 
 
 def name_process(name: str) -> None:
