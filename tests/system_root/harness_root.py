@@ -29,6 +29,8 @@ USERS = {
     "mallory": (2005, 0o700),
 }
 SERVICES = ("lspawn", "queue", "smtpd", "users")
+# What a root shell may have, and no service and no program of a user is to get of it: groups, an open umask; and limits.
+OPERATOR = ("prlimit", "--nofile=1024:4096", "setpriv", "--groups=0,4,6", "sh", "-c", 'umask 0; exec "$@"', "sh")
 INSIDE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "inside")
 _CLONE_NEWNET = 0x40000000
 _LIBC = ctypes.CDLL(None, use_errno=True)
@@ -74,8 +76,9 @@ class SystemHome(Server):
         self.box.run(["ln", "-sf", f"{QMAIL}/bin/sendmail", SENDMAIL])
 
     def spawn(self, *options):
-        words = [*QUAIL, "serve", "--home", QMAIL, *options]
-        return self.box.popen(words, env=QUAIL_ENVIRONMENT, stderr=subprocess.PIPE, start_new_session=True)
+        words = [*OPERATOR, *QUAIL, "serve", "--home", QMAIL, *options]
+        env = QUAIL_ENVIRONMENT | {"EDITOR": "vi", "SUDO_USER": "operator"}
+        return self.box.popen(words, env=env, stderr=subprocess.PIPE, start_new_session=True)
 
     def start(self, *options, wait=True):
         super().start(*options, wait=wait)

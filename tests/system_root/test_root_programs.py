@@ -7,7 +7,7 @@ import re
 import subprocess
 
 import pytest
-from tests.system_root.harness_root import DOMAIN, QMAIL, QUAIL, QUAIL_ENVIRONMENT, read_json, uid
+from tests.system_root.harness_root import DOMAIN, OPERATOR, QMAIL, QUAIL, QUAIL_ENVIRONMENT, read_json, uid
 
 PYTHON = "/usr/bin/python3 -I -S"
 SMALL = b"Subject: small\r\n\r\nhello\r\n"
@@ -95,7 +95,8 @@ class TestWhatAProgramFinds:
     def test_its_limits(self, home, told):
         """Those that serve was started with: what serve has raised for itself is taken back."""
         code = "import json, resource as r; print(json.dumps({n: r.getrlimit(getattr(r, n)) for n in dir(r) if 'RLIMIT' in n}))"
-        assert told["limits"] == json.loads(home.box.run(["python3", "-c", code]).stdout)
+        assert told["limits"] == json.loads(home.box.run([*OPERATOR, "python3", "-c", code]).stdout)
+        assert told["limits"]["RLIMIT_NOFILE"] == [1024, 4096]
 
     def test_its_signals(self, home):
         """All as they are for a program started from a shell: described by cat, for Python changes its own."""
