@@ -25,19 +25,55 @@ def next_try(channel: str, birth: int, now: int) -> int:
 
 
 class Destination:
-    """Messages that wait for one destination. `running` counts its deliveries in flight."""
+    """Messages that wait for one destination. `running` counts its deliveries in flight, `listed` tells in which of the
+    channel's rounds it is (a bit for each). There may be hundreds of thousands with one message each.
+    """
 
-    __slots__ = ("lines", "listed", "running")
+    __slots__ = ("_lines", "listed", "running")
 
     def __init__(self) -> None:
         """Nothing waits."""
-        self.lines: tuple[deque[int], deque[int]] = (deque(), deque())  # to be tried again; fresh
-        self.listed = [False, False]  # in which of the channel's rounds
+        # To be tried again; fresh. A line of one is its number.
+        self._lines: list[int | deque[int] | None] = [None, None]
+        self.listed = 0
         self.running = 0
 
     def __bool__(self) -> bool:
         """Whether anything waits."""
-        return bool(self.lines[True] or self.lines[False])
+        return self._lines[0] is not None or self._lines[1] is not None
+
+    def put(self, number: int, *, fresh: bool, front: bool) -> None:
+        """At the end of a line, or before all others."""
+        line = self._lines[fresh]
+        if line is None:
+            self._lines[fresh] = number
+            return
+        if isinstance(line, int):
+            line = self._lines[fresh] = deque((line,))
+        if front:
+            line.appendleft(number)
+        else:
+            line.append(number)
+
+    def waits(self, fresh: bool) -> bool:
+        """Whether anybody is in this line."""
+        return self._lines[fresh] is not None
+
+    def take(self, fresh: bool) -> int:
+        """The first of a line that is not empty."""
+        line = self._lines[fresh]
+        if isinstance(line, deque):
+            number = line.popleft()
+            if not line:
+                self._lines[fresh] = None
+            return number
+        assert line is not None
+        self._lines[fresh] = None
+        return line
+
+    def __len__(self) -> int:
+        """How many wait."""
+        return sum(len(line) if isinstance(line, deque) else line is not None for line in self._lines)
 
 
 class Channel:
@@ -54,7 +90,7 @@ class Channel:
         self._rounds: tuple[deque[bytes], deque[bytes]] = (deque(), deque())
         self._fresh_turns = 0
         self._leaves_room = name == LOCAL
-        # Those that have as many deliveries as are free, or more, by how many they have: back in their rounds when more are.
+        # Those that had as many deliveries as were free, or more, by how many they have: they come after all others.
         self._held: dict[int, dict[bytes, None]] = {}
 
     def set_limits(self, limit: int, limit_each: int) -> None:
@@ -70,10 +106,7 @@ class Channel:
         place = self._destinations.get(destination)
         if place is None:
             place = self._destinations[destination] = Destination()
-        if front:
-            place.lines[fresh].appendleft(number)
-        else:
-            place.lines[fresh].append(number)
+        place.put(number, fresh=fresh, front=front)
         self._list(destination, place)
 
     def _list(self, destination: bytes, place: Destination) -> None:
@@ -83,8 +116,8 @@ class Channel:
             self._held.setdefault(place.running, {})[destination] = None
             return
         for fresh in (False, True):
-            if place.lines[fresh] and not place.listed[fresh]:
-                place.listed[fresh] = True
+            if place.waits(fresh) and not place.listed & 1 << fresh:
+                place.listed |= 1 << fresh
                 self._rounds[fresh].append(destination)
 
     def _may_start(self, place: Destination) -> bool:
@@ -96,14 +129,14 @@ class Channel:
         """Destination and message of the next delivery that the limits allow, and whether it is fresh; None when there is none
         now. The caller calls started() for each delivery, if there is any.
         """
-        while (self._rounds[True] or self._rounds[False]) and self.running < self.limit:
+        while self.running < self.limit and (self._rounds[True] or self._rounds[False] or self._list_held()):
             fresh = not self._rounds[False] or (bool(self._rounds[True]) and self._fresh_turns < _FRESH_FOR_EACH_RETRY)
             destination = self._rounds[fresh].popleft()
             place = self._destinations[destination]
-            place.listed[fresh] = False
-            if place.lines[fresh] and self._may_start(place):
+            place.listed &= ~(1 << fresh)
+            if place.waits(fresh) and self._may_start(place):
                 self._fresh_turns = self._fresh_turns + 1 if fresh else 0
-                number = place.lines[fresh].popleft()
+                number = place.take(fresh)
                 self._list(destination, place)
                 self._tidy(destination, place)
                 return destination, number, fresh
@@ -132,12 +165,21 @@ class Channel:
         self._release(destination, place)
         place.running -= 1
         self.running -= 1
-        for other in self._held.pop(self.limit - self.running - 1, ()):
-            self._list(other, self._destinations[other])
         if place:
             self._list(destination, place)
         else:
             self._tidy(destination, place)
+
+    def _list_held(self) -> bool:
+        """Back into its rounds with one that may start now after all; whether there is one."""
+        while (fewest := min(self._held, default=self.limit)) < self.limit - self.running:
+            destination = next(iter(self._held[fewest]))
+            place = self._destinations[destination]
+            self._release(destination, place)
+            self._list(destination, place)
+            if place.listed:
+                return True
+        return False
 
     def _release(self, destination: bytes, place: Destination) -> None:
         held = self._held.get(place.running)
@@ -147,9 +189,9 @@ class Channel:
                 del self._held[place.running]
 
     def _tidy(self, destination: bytes, place: Destination) -> None:
-        if not (place or place.running or True in place.listed):
+        if not (place or place.running or place.listed):
             self._destinations.pop(destination, None)
 
     def waiting(self) -> int:
         """Entries that wait for a turn."""
-        return sum(len(line) for place in self._destinations.values() for line in place.lines)
+        return sum(map(len, self._destinations.values()))
