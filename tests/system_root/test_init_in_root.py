@@ -35,7 +35,7 @@ def test_from_nothing_to_a_home_that_serves(box):
     assert done.returncode == 0, done.stderr
     assert "/var/qmail is the home of this machine's mail now, for mail.example.com." in done.stdout
     assert "Groups and accounts made: qmail nofiles " + " ".join(ACCOUNTS) in done.stdout
-    assert "To start it: quail serve\n" in done.stdout
+    assert "To start it: /var/qmail/bin/quail serve\n" in done.stdout
     assert done.stderr == ""
     found = listing(box, "/var/qmail", "/etc/tcprules.d")
     for line in (
@@ -108,7 +108,7 @@ def test_an_account_that_does_not_fit(box, command, text):
 def test_a_home_elsewhere(box):
     done = init(box, "--home", "/srv/mail", "--no-sendmail")
     assert done.returncode == 0, done.stderr
-    assert "To start it: quail serve --home /srv/mail\n" in done.stdout
+    assert "To start it: /srv/mail/bin/quail serve --home /srv/mail\n" in done.stdout
     shown = box.run(["env", "-i", "/srv/mail/bin/quail", "config", "get", "me"]).stdout
     assert shown == "mail.example.com\n"
 

@@ -1,18 +1,26 @@
 """quail init: make a home."""
 
+import contextlib
 import os
 
 import click
 
-from quail.cli.home import home_option
+from quail.cli.home import DEFAULT_HOME, home_option
 from quail.cli.init_single import SMTP_PORT, aliases, init_single
 from quail.cli.system.install import Made, gets_mail, init_system
-from quail.errors import PermanentError, UsageError
+from quail.control.reader import Control
+from quail.errors import PermanentError, QuailError, UsageError
 
 
-@click.command("init")
+@click.command("init", options_metavar="--single DIR | --system DOMAIN [OPTIONS]")
 @click.option("--single", metavar="DIR", help="Make a home in DIR that runs wholly as you, without root.")
-@click.option("--system", metavar="DOMAIN", help="As root, make the home of this whole machine, for mail to DOMAIN.")
+@click.option(
+    "--system",
+    metavar="DOMAIN",
+    is_flag=False,
+    flag_value="",
+    help="As root, make the home of this whole machine, for mail to DOMAIN; other options may come before the domain.",
+)
 @click.option("--name", help="single: the first mailbox; yours by default.")
 @click.option(
     "--smtp-port",
@@ -26,9 +34,11 @@ from quail.errors import PermanentError, UsageError
 )
 @click.option("--no-sendmail", is_flag=True, help="system: leave /usr/sbin/sendmail and its like as they are.")
 @home_option
+@click.argument("domain", required=False, metavar="")
 def init(
     single: str | None,
     system: str | None,
+    domain: str | None,
     name: str | None,
     smtp_port: int,
     admin: str | None,
@@ -36,12 +46,13 @@ def init(
     home: str,
 ) -> None:
     """Make a home: the folder with everything that an installation has and does."""
-    if (single is None) == (system is None):
+    wanted = [word for word in (system, domain) if word]
+    if (single is None) == (system is None) or len(wanted) != (system is not None):
         raise UsageError("say which: quail init --single DIR for yourself, or, as root, quail init --system DOMAIN")
     if single is not None:
         _init_single(single, name, smtp_port)
-    elif system is not None:
-        _init_system(system, home, admin, sendmail=not no_sendmail)
+    else:
+        _init_system(wanted[0], home, admin, sendmail=not no_sendmail)
 
 
 def _init_single(directory: str, name: str | None, smtp_port: int) -> None:
@@ -61,26 +72,35 @@ def _init_system(domain: str, home: str, admin: str | None, *, sendmail: bool) -
             "a system home is made by root, because it has accounts of its own: sudo quail init --system"
             f" {domain}; without root, quail init --single DIR makes a home that runs as you"
         )
+    wanted = admin
     if admin is None:
         caller = os.environ.get("SUDO_USER")
         admin = caller if caller and gets_mail(caller) else None
     home = os.path.abspath(home)
     made = init_system(domain, home, admin=admin, sendmail=sendmail)
-    _tell(home, made)
+    _tell(home, made, wanted)
 
 
 def _is_root() -> bool:
     return os.geteuid() == 0
 
 
-def _tell(home: str, made: Made) -> None:
+def _tell(home: str, made: Made, admin: str | None) -> None:
+    """admin: the account that was asked for, whose name does not replace what an older home says."""
     if made.fresh:
         click.echo(f"{home} is the home of this machine's mail now, for {made.name}.")
     else:
         click.echo(f"{home} was a home already: its settings stay, and what was missing is made.")
+        _tell_of_another_name(home, made.name)
     if made.accounts:
         click.echo(f"Groups and accounts made: {' '.join(made.accounts)}")
-    click.echo(f"Mail for root and postmaster goes {_roots_mail(home)}")
+    where = _roots_mail(home)
+    click.echo(f"Mail for root and postmaster goes {where}")
+    if admin is not None and where != f"to {admin}":
+        click.echo(
+            f"  {home}/alias/.qmail-root was there before, and --admin does not change it: write &{admin} into it yourself",
+            err=True,
+        )
     if made.rules:
         click.echo(f"Who may connect and relay: {made.rules} (nobody relays)")
     if made.linked:
@@ -92,8 +112,20 @@ def _tell(home: str, made: Made) -> None:
             err=True,
         )
     click.echo("Mail for other hosts waits in the queue: remote delivery is not in this version.")
-    command = "quail serve" if home == "/var/qmail" else f"quail serve --home {home}"
-    click.echo(f"To start it: {command}")
+    command = f"{home}/bin/quail serve"
+    click.echo(f"To start it: {command}" if home == DEFAULT_HOME else f"To start it: {command} --home {home}")
+
+
+def _tell_of_another_name(home: str, name: str) -> None:
+    """Say so if an older home is for another domain than the one that this init was called with."""
+    with contextlib.suppress(QuailError):
+        me = os.fsdecode(Control(f"{home}/control").line("me") or b"")
+        if me and me.lower() != name:
+            click.echo(
+                f"  It is for {me}, not {name}; to change that: me, defaultdomain, plusdomain, locals and rcpthosts in"
+                f" {home}/control (quail config set)",
+                err=True,
+            )
 
 
 def _roots_mail(home: str) -> str:
@@ -104,7 +136,7 @@ def _roots_mail(home: str) -> str:
     except OSError:
         text = "?"
     if not text:
-        return f"to {home}/alias/Maildir/; to send it to a person: echo '&NAME' > {path}"
+        return f"to {home}/alias/Maildir/; to send root's to a person: echo '&NAME' > {path}"
     if text.startswith("&") and "\n" not in text:
         return f"to {text[1:]}"
     return f"where {path} says"

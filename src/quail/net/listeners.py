@@ -7,6 +7,7 @@ import socket
 from quail.errors import TemporaryError
 
 BACKLOG = 1024
+_RESERVED = 1023  # ports up to here are root's
 
 
 def bind_tcp(service: str, address: str, port: int, count: int = 1) -> list[socket.socket]:
@@ -43,9 +44,10 @@ def _socket_for(address: str) -> socket.socket:
 
 def _why(service: str, address: str, port: int, error: OSError) -> str:
     if error.errno == errno.EADDRINUSE:
+        other = f"make run SMTP_PORT={port + 101 if port < 65000 else 2626}, or " if port > _RESERVED else ""
         return (
             f"port {port} on {address}, wanted for {service}, is in use by {owner_of_port(port)}; stop that, or choose"
-            f" another: make run SMTP_PORT={port + 101 if port < 65000 else 2626}, or the line in control/listen"
+            f" another: {other}the line in control/listen"
         )
     if error.errno == errno.EACCES:
         return f"port {port}, wanted for {service}, needs root; choose one above 1023 in control/listen"

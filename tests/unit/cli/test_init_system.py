@@ -489,6 +489,26 @@ def invoke(*words, env=None):
     return CliRunner().invoke(init, [*words], env=env, catch_exceptions=False)
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        (),
+        ("example.com",),
+        ("--system",),
+        ("--single", "x", "--system", "example.com"),
+        ("--single", "x", "example.com"),
+        ("--system", "example.com", "example.org"),
+    ],
+)
+def test_says_what_to_call(words, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(
+        UsageError, match=r"^say which: quail init --single DIR for yourself, or, as root, quail init --system"
+    ):
+        invoke(*words, "--home", str(tmp_path / "home"))
+    assert not os.listdir(tmp_path)
+
+
 def test_only_root_makes_one(site, monkeypatch):
     monkeypatch.setattr("quail.cli.init._is_root", lambda: False)
     with pytest.raises(PermanentError, match=r"made by root.*sudo quail init --system example.com.*--single DIR"):
@@ -517,7 +537,7 @@ class TestAsRoot:
         assert f"root and postmaster goes to {site.home}/alias/Maildir/" in result.output
         assert f"Who may connect and relay: {site.root}/etc/tcprules.d/qmail-smtp (nobody relays)" in result.output
         assert f"send through Quail: {site.root}/usr/sbin/sendmail" in result.output
-        assert f"To start it: quail serve --home {site.home}" in result.output
+        assert f"To start it: {site.home}/bin/quail serve --home {site.home}" in result.output
         again = invoke("--system", "example.com", "--home", site.home)
         assert "was a home already" in again.output
         assert "made:" not in again.output
@@ -530,6 +550,21 @@ class TestAsRoot:
         result = invoke("--system", "example.com", "--home", site.home, *words, env={"SUDO_USER": sudo})
         (line,) = [line for line in result.output.splitlines() if line.startswith("Mail for root")]
         assert where in line
+
+    def test_options_may_come_before_the_domain(self, site):
+        result = invoke("--system", "--home", site.home, "example.com")
+        assert f"{site.home} is the home of this machine's mail now, for example.com." in result.output
+
+    def test_another_domain_and_another_admin_are_told_that_they_change_nothing(self, site):
+        invoke("--system", "exmaple.com", "--home", site.home, "--admin", "jane")
+        result = invoke("--system", "example.com", "--home", site.home)
+        assert "It is for exmaple.com, not example.com; to change that: me, defaultdomain, " in result.output
+        assert "--admin does not change it" not in result.output
+        with open(f"{site.home}/alias/.qmail-root", "w") as file:
+            file.write("&joe\n")
+        result = invoke("--system", "EXMAPLE.com", "--home", site.home, "--admin", "jane")
+        assert "alias/.qmail-root was there before, and --admin does not change it: write &jane into" in result.output
+        assert "It is for" not in result.output
 
     def test_a_file_that_somebody_wrote_is_not_explained(self, site):
         invoke("--system", "example.com", "--home", site.home)
