@@ -11,13 +11,15 @@ is named):
   users       the mail system of a machine: the same into the Maildirs of many users, each under a uid of its own
   sendmail    the mail system of a machine: calls of sendmail by an ordinary user, one after another and several at once
 
-Each run begins with a small warm-up that is not measured, and ends with a count: a message that was acknowledged and is
-not there ends the bench. Then one short run each below strace counts the syncs. Results: bench/results/*.json.
+In `sendmail` both are there at the same time, and a few calls of each are made in turn. Each run begins with a small warm-up
+that is not measured, and ends with a count: a message that was acknowledged and is not there ends the bench. Then one short
+run each below strace counts the syncs. Results: bench/results/*.json.
 Treat differences under a third as unresolved: the machine drifts, and the load generator shares its processors.
 """
 
 import argparse
 import array
+import contextlib
 import fcntl
 import os
 import platform
@@ -26,7 +28,7 @@ import tempfile
 
 from bench import load
 from bench.report import Report
-from bench.tables import SINGLE, Peer, Sizes, Table, syncs, tables, tracer
+from bench.tables import SINGLE, Mailbox, Peer, Sendmail, Sizes, Table, Users, syncs, tables, tracer
 from tests.root.box import Box
 from tests.root.image import RootUnavailableError
 from tests.root.testroot import TestRoot
@@ -138,17 +140,30 @@ class Bench:
         for number in range(self.options.rounds):
             print(f"round {number + 1}", flush=True)
             for table in self.tables:
-                for name in self.options.peers:
-                    self._measure(table, name, _folder(top))
+                if isinstance(table, Sendmail):
+                    self._measure_together(table, top)
+                else:
+                    for name in self.options.peers:
+                        self._measure(table, name, _folder(top))
         for table in self.tables:
             for name in self.options.peers:
                 self._count_syncs(table, name, _folder(top))
 
-    def _measure(self, table: Table, name: str, folder: str) -> None:
+    def _measure_together(self, table: Sendmail, top: str) -> None:
+        with contextlib.ExitStack() as boxes:
+            started = []
+            for name in self.options.peers:
+                peer = table.peer(name, _folder(top))
+                box = boxes.enter_context(self.root.enter(peer.binds))
+                self._start(peer, box)
+                started.append((peer, box))
+            for run in table.measure_together(started):
+                self.report.add(run)
+
+    def _measure(self, table: Mailbox | Users, name: str, folder: str) -> None:
         peer = table.peer(name, folder)
         with self.root.enter(peer.binds) as box:
             self._start(peer, box)
-            self.report.facts.setdefault(peer.name, peer.version(box))
             for run in table.measure(peer, box):
                 self.report.add(run)
 
@@ -160,8 +175,7 @@ class Bench:
             messages = table.traced(peer, box)
         self.report.add_syncs(table.name, peer.name, 1000 * syncs(folder) / messages)
 
-    @staticmethod
-    def _start(peer: Peer, box: Box, below: tuple[str, ...] = ()) -> None:
+    def _start(self, peer: Peer, box: Box, below: tuple[str, ...] = ()) -> None:
         peer.start(box, below)
         try:
             load.await_banner(box, peer.port)
@@ -172,6 +186,7 @@ class Bench:
                     with open(path, errors="replace", encoding="utf-8") as file:
                         print(f"--- {name}\n{file.read()[-3000:]}", file=sys.stderr)
             raise
+        self.report.facts.setdefault(peer.name, peer.version(box))
 
 
 if __name__ == "__main__":

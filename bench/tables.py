@@ -17,11 +17,12 @@ from tests.root.box import Box, Guest
 
 WARM_UP = 300  # messages, or as many as are measured if that is less
 TRACED = 1000  # the same, for the run that counts syncs
-CALLS_WARM_UP, CALLS_TRACED = 20, 50
+CALLS_WARM_UP, CALLS_TRACED, CALLS_IN_TURN = 20, 50, 25
 CALL_SIZE = 1024  # bytes of a message on sendmail's standard input
 SINGLE: dict[str, type[Quail] | type[Postfix]] = {"quail": Quail, "postfix": Postfix}
 SYSTEM: dict[str, type[SystemQuail] | type[SystemPostfix]] = {"quail": SystemQuail, "postfix": SystemPostfix}
-BARE = ("bare python3", ["/usr/bin/python3", "-I", "-S", "-c", "pass"])
+BARE = "bare python3"
+BARE_COMMAND = ["/usr/bin/python3", "-I", "-S", "-c", "pass"]
 SYNC_CALLS = ("fsync", "fdatasync", "syncfs", "sync_file_range", "msync", "sync")
 INSIDE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "inside")
 
@@ -169,43 +170,97 @@ class Sendmail:
     def peer(self, name: str, folder: str) -> SystemQuail | SystemPostfix:
         return SYSTEM[name](folder, 2)
 
-    def measure(self, peer: SystemQuail | SystemPostfix, box: Box) -> list[CallRun]:
-        """The bare interpreter is called too, beside Quail: what no program in Python can be quicker than."""
-        sent = self._call(peer, box, min(CALLS_WARM_UP, self._sizes.calls), 1, 0)[1]
+    def measure_together(self, started: list[tuple[SystemQuail | SystemPostfix, Box]]) -> list[CallRun]:
+        """A few calls of each in turn: a call is so short that what slows one peer for a second must slow the other too.
+
+        The bare interpreter takes a turn as well: no program in Python can be quicker.
+        """
+        calling = [_Calling(peer, box) for peer, box in started]
+        for one in calling:
+            one.call(min(CALLS_WARM_UP, self._sizes.calls), 1)
         runs = []
         for at_once in self._sizes.callers:
+            bare = _Figures()
+            for one in calling:
+                one.begin()
+            left = self._sizes.calls
+            while left > 0:
+                calls = min(left, CALLS_IN_TURN)
+                left -= calls
+                for one in calling:
+                    one.figures.add(one.call(calls, at_once))
+                bare.add(_calls(*started[0], calls, at_once, BARE_COMMAND))
             table = self._table(at_once)
-            load.settle(box)
-            before = load.cpu_seconds(box)
-            figures, sent = self._call(peer, box, self._sizes.calls, at_once, sent)
-            load.settle(box)
-            runs.append(_call_run(table, peer.name, figures, load.cpu_seconds(box) - before))
-            if isinstance(peer, SystemQuail):
-                name, words = BARE
-                runs.append(_call_run(table, name, _calls(peer, box, self._sizes.calls, at_once, words), 0.0))
+            runs += [one.figures.run(table, one.peer.name, one.spent()) for one in calling]
+            runs.append(bare.run(table, BARE, 0.0))
+        for one in calling:
+            one.peer.accounts.check({one.recipient: one.sent})
         return runs
 
     def traced(self, peer: SystemQuail | SystemPostfix, box: Box) -> int:
         calls = min(CALLS_TRACED, self._sizes.calls)
-        self._call(peer, box, calls, 1, 0, tracer("calls"))
+        calling = _Calling(peer, box)
+        calling.call(calls, 1, tracer("calls"))
+        peer.accounts.check({calling.recipient: calls})
         return calls
 
     @staticmethod
     def _table(at_once: int) -> str:
         return "sendmail" if at_once == 1 else f"sendmail x{at_once}"
 
-    @staticmethod
-    def _call(
-        peer: SystemQuail | SystemPostfix, box: Box, calls: int, at_once: int, sent: int, below: tuple[str, ...] = ()
-    ) -> tuple[dict[str, Any], int]:
-        """Have the first user send to the second, and wait until all is there; figures, and the messages sent so far."""
-        sender, recipient = peer.accounts.names
-        words = [peer.sendmail, "-i", "-f", f"{sender}@{peer.domain}", recipient]
-        figures = _calls(peer, box, calls, at_once, words, below)
-        wanted = {recipient: sent + calls}
-        peer.accounts.await_mail(wanted)
-        peer.accounts.check(wanted)
-        return figures, sent + calls
+
+class _Calling:
+    """Calls with one peer: its first user sends to the second."""
+
+    def __init__(self, peer: SystemQuail | SystemPostfix, box: Box) -> None:
+        self.peer, self.box = peer, box
+        self.sent = 0
+        sender, self.recipient = peer.accounts.names
+        self._words = [peer.sendmail, "-i", "-f", f"{sender}@{peer.domain}", self.recipient]
+
+    def begin(self) -> None:
+        self.figures = _Figures()
+        load.settle(self.box)
+        self._before = load.cpu_seconds(self.box)
+
+    def spent(self) -> float:
+        """Processor seconds of the servers since begin()."""
+        load.settle(self.box)
+        return load.cpu_seconds(self.box) - self._before
+
+    def call(self, calls: int, at_once: int, below: tuple[str, ...] = ()) -> dict[str, Any]:
+        """The caller's figures of so many calls, all of them delivered."""
+        figures = _calls(self.peer, self.box, calls, at_once, self._words, below)
+        self.sent += calls
+        self.peer.accounts.await_mail({self.recipient: self.sent})
+        return figures
+
+
+class _Figures:
+    """What callers have told."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+        self.wall: list[float] = []
+        self.cpu: list[float] = []
+
+    def add(self, figures: dict[str, Any]) -> None:
+        self.seconds += figures["seconds"]
+        self.wall += figures["wall"]
+        self.cpu += figures["cpu"]
+
+    def run(self, table: str, peer: str, servers: float) -> CallRun:
+        calls = len(self.wall)
+        return CallRun(
+            table,
+            peer,
+            calls,
+            self.seconds,
+            1e3 * statistics.median(self.wall),
+            1e3 * sorted(self.wall)[int(0.95 * (calls - 1))],
+            1e3 * sum(self.cpu) / calls,
+            1e3 * servers / calls,
+        )
 
 
 Table = Mailbox | Users | Sendmail
@@ -236,17 +291,3 @@ def _calls(
         done = box.run(caller, user=FIRST_UID, cwd=home, env=environment, timeout=1800)
     figures: dict[str, Any] = json.loads(done.stdout)
     return figures
-
-
-def _call_run(table: str, peer: str, figures: dict[str, Any], servers: float) -> CallRun:
-    calls = len(figures["wall"])
-    return CallRun(
-        table,
-        peer,
-        calls,
-        figures["seconds"],
-        1e3 * statistics.median(figures["wall"]),
-        1e3 * sorted(figures["wall"])[int(0.95 * (calls - 1))],
-        1e3 * sum(figures["cpu"]) / calls,
-        1e3 * servers / calls,
-    )
