@@ -15,7 +15,7 @@ from quail.oserrors import words
 from quail.storage.calls import REAL, SystemCalls
 from quail.storage.durable import replace_file
 from quail.users import passwd
-from quail.users.assign import Assignment, check, compile_cdb, parse
+from quail.users.assign import EXACT, PREFIX, Assignment, check, compile_cdb, parse
 from quail.users.getpw import gets_mail
 from quail.users.lock import Lock
 from quail.users.nss import Entry
@@ -124,12 +124,16 @@ def _judge(text: bytes, path: str) -> list[Assignment]:
 
 def _refuse_to_overwrite(path: str, made: bytes, lines: list[bytes]) -> None:
     """Raise ConfigError if users/assign says what would get lost: lines not made by us that are not to be made now either."""
-    if _is_ours(made):
-        return
-    known = set(lines)
-    for number, line in enumerate(_above(made), 1):
-        if line not in known:
-            reason = "was not made by quail and would be lost"
+    known, above, is_ours = set(lines), len(_above(made)), _is_ours(made)
+    for number, line in enumerate(_lines(made), 1):
+        if number <= above:
+            is_lost, reason = not is_ours, "was not made by quail and would be lost"
+        else:  # `echo ... >> users/assign` puts lines there
+            is_lost, reason = (
+                line.startswith((EXACT, PREFIX)),
+                "stands behind the dot, where nobody reads it, and would be lost",
+            )
+        if is_lost and line not in known:
             raise ConfigError(path, number, reason, "move it to users/append, then try again")
 
 

@@ -219,6 +219,23 @@ def test_a_line_added_by_hand_is_found_and_moving_it_helps(home):
     assert above(home) == LINES[b"alias"] + LINES[b"joe"] + MANUAL
 
 
+def test_a_line_put_at_the_end_of_the_file_is_not_dropped_in_silence(home):
+    """Where `echo LINE >> users/assign` puts it nobody reads it."""
+    rebuild(home, JOE)
+    line = b"=dave:joe:1001:100:/home/joe:::\n"
+    with open(f"{home}/users/assign", "ab") as file:
+        number = read(home, "assign").count(b"\n") + 1
+        file.write(line)
+    before = state(home)
+    with pytest.raises(ConfigError, match=r"assign line \d+: stands behind the dot, where nobody reads it") as caught:
+        rebuild(home, JOE)
+    assert caught.value.line == number
+    assert state(home) == before
+    write(home, "append", line)
+    rebuild(home, JOE)
+    assert read(home, "assign").count(line) == 1
+
+
 def test_what_qmail_pw2u_made_is_taken_over(home):
     write(home, "assign", LINES[b"alias"] + LINES[b"joe"] + b".\n")
     assert rebuild(home, JOE)[1]
