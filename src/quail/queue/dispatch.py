@@ -72,9 +72,11 @@ class Dispatcher:
         bounce: Callable[[Active], None],
         log: Callable[[str], None],
         now: Callable[[], float],
+        seen: Callable[[int, Accepted], None] = lambda _number, _accepted: None,
     ) -> None:
         """`limits`: channel to (all, each destination). `start` says whether the delivery could be handed over; `bounce` is
-        called when all recipients are done and some failed, and later calls finish().
+        called when all recipients are done and some failed, and later calls finish(). `seen` is told of each message that
+        comes into memory, perhaps again and again.
         """
         self.rules = rules
         self.channels = {name: Channel(name, limit=limit, limit_each=each) for name, (limit, each) in limits.items()}
@@ -98,6 +100,7 @@ class Dispatcher:
         self._bounce = bounce
         self._log = log
         self._now = now
+        self._seen = seen
 
     # Messages come.
 
@@ -157,6 +160,7 @@ class Dispatcher:
             self._settle_if_done(message)
 
     def _make(self, number: int, accepted: Accepted, time: int, size: int) -> Active:
+        self._seen(number, accepted)
         left = {}
         for recipient, address in self._store.state.left(number, accepted.recipients).items():
             channel, rewritten = self.rules.routes.route(address)

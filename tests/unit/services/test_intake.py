@@ -419,3 +419,39 @@ def test_attributes_take_memory_too(desk, client):
     other.send(len(b"\0" * 200_000).to_bytes(4, "big") + b"\0" * 200_000)
     assert other.transport.closed
     assert any("too many records" in line for line in desk.lines)
+
+
+def test_one_user_has_so_many_recipients_in_the_queue_and_no_more(desk, client, monkeypatch):
+    monkeypatch.setattr(shares, "RECIPIENTS", 500)
+    many = message(recipients=[b"b@y"] * 300)
+    for expected in (b"K1", module._TOO_MUCH):
+        client.send(many)
+        for entry in desk.writer.entries:
+            desk.intake.shares.queued(entry.number, client.connection.uid, 300)
+        desk.settle()
+        assert client.replies() == [expected]
+    client.send(message(recipients=[b"b@y"] * shares.MANY))
+    desk.settle()
+    assert client.replies() == [b"K3"]  # what is small always goes
+    desk.intake.shares.finished(1)
+    client.send(many)
+    desk.settle()
+    assert client.replies() == [b"K4"]
+    assert sum("too many recipients in the queue" in line for line in desk.lines) == 1
+
+
+def test_one_message_with_as_many_as_a_message_may_have_always_has_room(desk, monkeypatch):
+    monkeypatch.setattr(shares, "RECIPIENTS", 500)
+    assert desk.intake.shares.has_room(1000, MAX_RECIPIENTS)
+
+
+def test_a_user_has_so_many_lines_in_the_log_and_no_more(desk):
+    for _ in range(1000):
+        client = desk.connect()
+        client.send(b"\xff\xff\xff\xf0garbage")
+        client.gone()
+    assert len(desk.lines) == shares.LINES
+    assert "no more about this uid" in desk.lines[-1]
+    desk.intake.sweep(desk.loop.now)
+    desk.connect().send(b"\xff\xff\xff\xf0garbage")
+    assert len(desk.lines) == shares.LINES + 1

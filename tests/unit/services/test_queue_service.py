@@ -46,7 +46,7 @@ class Desk:
         self.started = []
         self.exits = []
         self.opened = open_journal("queue", calls=self.calls)
-        context = SimpleNamespace(
+        self.context = context = SimpleNamespace(
             log=SimpleNamespace(lines=self.lines.extend), sockets={}, life_fd=-1, uids={}, service_uids=frozenset
         )
         self.service = QueueService(context, self.opened, self.loop)
@@ -437,3 +437,23 @@ def test_a_scan_waits_for_the_end_of_the_last_one(desk, monkeypatch):
         desk.loop.pass_time(30)
     desk.write()
     assert len(desk.live()) == 3
+
+
+def test_recipients_count_for_their_sender_until_the_message_is_over(desk, monkeypatch):
+    monkeypatch.setattr(shares, "RECIPIENTS", 250)
+    for channel in desk.service.dispatcher.channels.values():
+        channel.set_limits(0, 1)
+    many = [b"user%d@elsewhere" % n for n in range(200)]
+    for _ in range(2):
+        desk.accept(*many)
+    desk.service.dispatcher.remove(1)
+    desk.write()
+    for _ in range(2):
+        desk.accept(*many)
+    letters = [reply[:1] for reply in desk.client.replies]
+    assert letters == [b"K", b"Z", b"K", b"Z"]
+    again = QueueService(desk.context, desk.opened, desk.loop)
+    assert again._intake.shares.has_room(desk.client.uid, 200)
+    again.dispatcher.begin()
+    again.dispatcher.take_up(10)
+    assert not again._intake.shares.has_room(desk.client.uid, 200)  # after a restart too

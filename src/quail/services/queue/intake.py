@@ -114,6 +114,13 @@ class Intake:
         """Close connections past their deadline; `clock` is the event loop's time."""
         for connection in [c for c in self.connections if c.deadline < clock]:
             connection.close()
+        self.shares.forget_lines()
+
+    def complain(self, uid: int, text: str) -> None:
+        """A line in the log about a user, who may give cause for thousands a second."""
+        end = self.shares.line(uid)
+        if end is not None:
+            self.log(f"warning: uid {uid} {text}{end}")
 
     def settled(self, incoming: Incoming) -> None:
         """The message is durable: say so."""
@@ -151,6 +158,11 @@ class Intake:
             incoming.refusal = _DISK_FULL
         elif len(envelope.sender) > MAX_ADDRESS or any(len(r) > MAX_ADDRESS for r in envelope.recipients):
             incoming.refusal = _TOO_LONG
+        elif not self.shares.has_room(connection.uid, len(envelope.recipients)):
+            incoming.refusal = _TOO_MUCH
+            self.complain(
+                connection.uid, "has messages with too many recipients in the queue: one more is refused for now"
+            )
         self.add(incoming, received.from_queue(incoming.number, self.invoked_by(connection.uid), incoming.time))
         return incoming
 
@@ -254,7 +266,7 @@ class Connection(asyncio.Protocol):
         try:
             intake.shares.connected(self.uid)
         except TooMuchError as error:
-            intake.log(f"warning: uid {self.uid} {error} to run/queue.sock: one more is refused")
+            intake.complain(self.uid, f"{error} to run/queue.sock: one more is refused")
             transport.close()
         self._touch(IDLE_DEADLINE)
 
@@ -348,7 +360,7 @@ class Connection(asyncio.Protocol):
 
     def _end(self, error: PeerError, reply: bytes) -> None:
         """No more from this client."""
-        self._intake.log(f"warning: uid {self.uid} pid {self.pid} on run/queue.sock: {error}")
+        self._intake.complain(self.uid, f"pid {self.pid} on run/queue.sock: {error}")
         if self._open is not None:
             self._intake.abandon(self._open)
             self._open = None

@@ -102,6 +102,7 @@ class QueueService:
             bounce=self._bounce,
             log=self.log,
             now=self.now,
+            seen=self._seen,
         )
         self._intake = Intake(
             self.store,
@@ -115,6 +116,9 @@ class QueueService:
         self._collector = Collector(loop, Drop(REAL, "queue/drop", self.log), self._intake)
 
     now = staticmethod(time.time)
+
+    def _seen(self, number: int, accepted: Accepted) -> None:
+        self._intake.shares.queued(number, accepted.uid, len(accepted.recipients))
 
     def log(self, text: str) -> None:
         """One line; lines of one turn of the loop are written together."""
@@ -196,6 +200,7 @@ class QueueService:
         elif entry.kind in (records.DONE, records.FAILED):
             self.dispatcher.marked(entry)
         elif entry.kind == records.FINISHED:
+            self._intake.shares.finished(entry.number)
             self.dispatcher.finished(entry.number)
         elif entry.kind == records.RELEASED:
             self.dispatcher.release(entry.number)
