@@ -12,6 +12,7 @@ from quail.control.places import rules_folder
 from quail.control.reader import Control, clamp, parse_integer, parse_list, read_file
 from quail.control.table import CDB, INTEGER, LINE, LIST, LISTEN, PAIRS, TABLE, Entry, absent, bounds
 from quail.errors import ConfigError, PeerError, QuailError
+from quail.message.routing import REMOTE, Routes
 
 ERROR, WARNING = "error", "warning"  # something stops or defers because of it; all runs, but hardly as intended
 
@@ -178,13 +179,17 @@ def _together(control: Control, present: list[str]) -> Iterator[Problem]:
     local = [text.lower() for text in control.lines("locals")]
     virtual = control.pairs("virtualdomains")
     for name in virtual:
-        if name in local:
-            reason = f"{_shown(name)} is in locals too, which goes first"
+        domain = name.rpartition(b"@")[2]
+        if domain in local:
+            does_nothing = f" does nothing: {_shown(domain)}" if domain != name else ""
+            reason = f"{_shown(name)}{does_nothing} is in locals too, which goes first"
             yield _warn("virtualdomains", 0, reason, "remove it from one of the two")
     for name in [*local, *(name.rpartition(b"@")[2] for name, prefix in virtual.items() if prefix)]:
         if accepted and name and not _covered(name, accepted):
             reason = f"{_shown(name)} is missing: mail for it is delivered here, but not accepted from outside"
             yield _warn("rcpthosts", 0, reason, "add it, unless that is what you want")
+    if not control.integer("concurrencyremote"):
+        yield from _waiting(control, local, virtual)
     for name in control.lines("percenthack"):
         if _covered(name.lower(), accepted):
             reason = f"{_shown(name)} is in rcpthosts too: anybody can relay to anywhere as user%host@{_shown(name)}"
@@ -194,6 +199,19 @@ def _together(control: Control, present: list[str]) -> Iterator[Problem]:
         yield _warn("rcptcheck", 1, reason, "write 1")
     if control.integer("concurrencyremote") and control.line("mode") == b"single":
         yield _warn("concurrencyremote", 0, "remote delivery is not in this version", "write 0")
+
+
+def _waiting(control: Control, local: list[bytes], virtual: dict[bytes, bytes]) -> Iterator[Problem]:
+    """Domains that mail is accepted for, but stays in the queue. Entries for parts of a domain say too little to judge."""
+    routes = Routes(local, virtual, (), b"")
+    partly = {name.rpartition(b"@")[2] for name in virtual if b"@" in name}
+    for name in control.lines("rcpthosts"):
+        is_domain = not (name.startswith(b".") or any(char in name for char in b" \t@"))
+        if is_domain and name.lower() not in partly and routes.route(b"@" + name)[0] == REMOTE:
+            reason = (
+                f"mail for {_shown(name)} is accepted from outside, but is not delivered here and so waits in the queue"
+            )
+            yield _warn("rcpthosts", 0, reason, "add it to locals or virtualdomains, or remove it here")
 
 
 def _covered(name: bytes, accepted: set[bytes]) -> bool:

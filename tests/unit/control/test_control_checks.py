@@ -16,6 +16,7 @@ SOUND = {
     "concurrencyremote": b"0\n",
 }
 NOT_ACCEPTED = " is missing: mail for it is delivered here, but not accepted from outside"
+WAITS = " is accepted from outside, but is not delivered here and so waits in the queue"
 CAN_RELAY = " is in rcpthosts too: anybody can relay to anywhere as user%host@example.com"
 
 
@@ -76,6 +77,8 @@ def test_no_home_at_all(tmp_path) -> None:
         ("locals", b"example.com\r\n", 1, "ends in a carriage return"),
         ("badmailfrom", b"@spam.example\nspam.example", 2, "has no @, and so matches no sender"),
         ("virtualdomains", b"example.com:jane", 0, "example.com is in locals too, which goes first"),
+        ("virtualdomains", b"Joe@example.com:j", 0, "joe@example.com does nothing: example.com is in locals too, which goes first"),
+        ("rcpthosts", b"example.com\n.example.com\nexample.net", 0, "mail for example.net" + WAITS),
         ("virtualdomains", b"example.net:jane", 0, "example.net" + NOT_ACCEPTED),
         ("virtualdomains", b"jane", 1, "has no colon"),
         ("percenthack", b"example.com", 0, "example.com" + CAN_RELAY),
@@ -162,6 +165,22 @@ def test_compiled_files(home: str, source: str, compiled: str) -> None:
     assert only(home) == (compiled, 0, WARNING, f"is older than {source}")
     os.utime(f"{home}/{compiled}", (2000, 2000))
     assert check(home) == []
+
+
+@pytest.mark.parametrize(
+    ("virtual", "waiting"),
+    [
+        ("", ["example.net"]),
+        ("example.net:jane", []),
+        ("EXAMPLE.net:", ["example.net"]),
+        (":jane", []),
+        ("jane@example.net:jane", []),
+    ],
+)
+def test_accepted_and_not_delivered_here(home: str, virtual: str, waiting: list[str]) -> None:
+    put(home, "control/rcpthosts", b"example.com\n.example.com\nexample.net\n.example.org\n")
+    put(home, "control/virtualdomains", virtual.encode())
+    assert [problem.reason for problem in check(home)] == [f"mail for {name}" + WAITS for name in waiting]
 
 
 def test_morercpthosts_cover_locals(home: str) -> None:
