@@ -92,6 +92,18 @@ def test_relayclient_is_appended(home, queue):
     assert queue.messages[0][0].recipients == [b"a@other.com@fix"]
 
 
+def test_a_queue_that_is_down_is_told_in_words(home):
+    talk = Talk(home)
+    talk.hear(1)
+    talk.say(ENVELOPE, 3)
+    assert talk.say(b"some line\r\n.\r\n", 1) == [b"451 4.3.0 the queue is not available; try again later"]
+    talk.say(b"QUIT\r\n", 1)
+    assert talk.end() == (
+        0,
+        b"qmail-smtpd: unable to hand the message to the queue: file does not exist (does quail serve run?)\n",
+    )
+
+
 def test_a_large_message_streams_through(home, queue):
     talk = Talk(home)
     talk.hear(1)

@@ -15,6 +15,7 @@ from quail.message.address import split
 from quail.message.routing import LOCAL, Routes
 from quail.net.interfaces import local_addresses
 from quail.net.pump import PeerGoneError, Pump
+from quail.oserrors import words
 from quail.policy.smtp import QUEUE_GONE, UNREADABLE_CONTROLS, Rules, queue_reply, received, recipient_reply
 from quail.programs.run import enter_home, program, say
 from quail.queue.handover import Client
@@ -136,7 +137,8 @@ class Server:
         except _AbandonedError:
             return
         except (OSError, PeerError) as error:
-            say(f"qmail-smtpd: unable to hand the message to the queue: {error}")
+            why = f"{words(error)} (does quail serve run?)" if isinstance(error, OSError) else error
+            say(f"qmail-smtpd: unable to hand the message to the queue: {why}")
             answer = QUEUE_GONE
         self._session.message_done(answer)
 
