@@ -40,9 +40,16 @@ def test_list(held):
     head, first, second, last = shown.stdout.splitlines()
     assert head.split() == ["msg", "age", "bytes", "from", "to", "state"]
     size = {m["number"]: m["bytes"] for m in held.ask({"do": "list"})["messages"]}
-    assert re.fullmatch(rf"\s*1\s+\d+[sm]\s+{size[1]}\s+s@example\.org\s+joe@localhost\s+due\s*", first)
-    assert re.fullmatch(rf"\s*2\s+\d+[sm]\s+{size[2]}\s+<>\s+joe@localhost and 2 more\s+due\s*", second)
+    assert re.fullmatch(
+        rf"\s*1\s+\d+[sm]\s+{size[1]}\s+s@example\.org\s+joe@localhost\s+waits: concurrencylocal is 0\s*", first
+    )
+    why = "waits: concurrencylocal is 0, concurrencyremote is 0"
+    assert re.fullmatch(rf"\s*2\s+\d+[sm]\s+{size[2]}\s+<>\s+joe@localhost and 2 more\s+{why}\s*", second)
     assert last == "2 messages in the queue"
+    held.control("concurrencyremote", "20")
+    assert held.quail("queue", "list").stdout.splitlines()[2].rstrip().endswith(" due")
+    held.control("concurrencyremote", "many")
+    assert held.quail("queue", "list").stdout.splitlines()[1].rstrip().endswith(" due")
 
 
 def test_list_as_json(held):
@@ -70,7 +77,7 @@ def test_an_empty_queue(server):
 
 def test_show(held):
     shown = held.quail("queue", "show", "2").stdout.splitlines()
-    assert re.fullmatch(r"message   2, \d+ bytes, due", shown[0])
+    assert re.fullmatch(r"message   2, \d+ bytes, waits: concurrencylocal is 0, concurrencyremote is 0", shown[0])
     assert re.fullmatch(rf"accepted  \d{{4}}-\d\d-\d\d \d\d:\d\d:\d\d from uid {os.getuid()}", shown[1])
     assert shown[2:] == [
         "sender    <>",

@@ -1,5 +1,6 @@
-"""quail queue: look at what waits and why; hold, release, retry and remove messages."""
+"""quail queue: look at what waits, and for whom; hold, release, retry and remove messages."""
 
+import contextlib
 import json
 import time
 from collections.abc import Iterable
@@ -10,7 +11,8 @@ import click
 
 from quail.cli import table
 from quail.cli.home import home_option, must_be_home
-from quail.errors import PermanentError, UsageError
+from quail.control.reader import Control
+from quail.errors import PermanentError, QuailError, UsageError
 from quail.queue.operator_client import OperatorClient
 
 _TABLE_ROWS = 1000  # a table is laid out as a whole, in memory
@@ -38,10 +40,18 @@ def list_(as_json: bool, limit: int | None, home: str) -> None:
         for message in messages:
             click.echo(json.dumps(message))
     else:
-        _print_table(messages, client.ask({"do": "status"})["messages"])
+        _print_table(messages, client.ask({"do": "status"})["messages"], _stopped(home))
 
 
-def _print_table(messages: Iterable[dict[str, Any]], total: int) -> None:
+def _stopped(home: str) -> list[str]:
+    """The channels on which the settings hold all deliveries."""
+    control = Control(f"{home}/control")
+    with contextlib.suppress(QuailError):  # `quail config check` tells of it
+        return [channel for channel in ("local", "remote") if not control.integer(f"concurrency{channel}")]
+    return []
+
+
+def _print_table(messages: Iterable[dict[str, Any]], total: int, stopped: list[str]) -> None:
     rows = []
     for message in messages:
         if "trouble" in message:
@@ -56,7 +66,7 @@ def _print_table(messages: Iterable[dict[str, Any]], total: int) -> None:
                 str(message["bytes"]),
                 _plain(message["sender"]) or "<>",
                 _plain(to),
-                state_of(message),
+                _state(message, stopped),
             )
         )
     count = len(rows)
@@ -72,14 +82,19 @@ def _plain(text: str) -> str:
     return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
 
 
-def state_of(message: dict[str, Any]) -> str:
+def _state(message: dict[str, Any], stopped: list[str]) -> str:
     """One or a few words."""
     if message["held"]:
         return "held"
     waits = [when for when in (message["next_local"], message["next_remote"]) if when]
     if waits:
         return f"tries again in {_span(max(0.0, min(waits) - time.time()))}"
-    return "bouncing" if message["bouncing"] else "due"
+    if message["bouncing"]:
+        return "bouncing"
+    channels = sorted({recipient["channel"] for recipient in message["recipients"] if not recipient["done"]})
+    if channels and set(channels) <= set(stopped):
+        return f"waits: {', '.join(f'concurrency{channel} is 0' for channel in channels)}"
+    return "due"
 
 
 def _span(seconds: float) -> str:
@@ -102,7 +117,7 @@ def show(number: int, as_json: bool, home: str) -> None:
     if "trouble" in message:
         raise PermanentError(f"message {number}: {message['trouble']}")
     when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(message["time"]))
-    click.echo(f"message   {number}, {message['bytes']} bytes, {state_of(message)}")
+    click.echo(f"message   {number}, {message['bytes']} bytes, {_state(message, _stopped(home))}")
     click.echo(f"accepted  {when} from uid {message['uid']}")
     click.echo(f"sender    {_plain(message['sender']) or '<>'}")
     for recipient in message["recipients"]:
