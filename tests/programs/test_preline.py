@@ -81,13 +81,22 @@ def test_killed(home, name, number):
     assert home.run(name, "end", stdin=MESSAGE) == (111, b"", b"%b: fatal: child crashed\n" % name.encode())
 
 
-@pytest.mark.parametrize("name", ["preline", "predate"])
-@pytest.mark.parametrize("body", ["exec 0<&-; exit 0", "head -c 5; exec 0<&-; exit 3"])
-def test_a_program_that_does_not_read_everything(home, name, body):
-    """It can't have dealt with the message."""
+@pytest.mark.parametrize(("body", "own"), [("exec 0<&-; exit 0", 0), ("head -c 5; exec 0<&-; exit 3", 3)])
+def test_a_program_that_does_not_read_everything(home, body, own):
+    """For preline, it can't have dealt with the message."""
     home.script("end", body)
-    code, _, text = home.run(name, "end", stdin=LARGE)
-    assert (code, text) == (111, b"%b: fatal: unable to copy input: broken pipe\n" % name.encode())
+    code, _, text = home.run("preline", "end", stdin=LARGE)
+    assert (code, text) == (111, b"preline: fatal: unable to copy input: broken pipe\n")
+    code, _, text = home.run("predate", "end", stdin=LARGE)
+    assert (code, text) == (own, b"")
+
+
+@pytest.mark.parametrize("name", ["preline", "predate"])
+@pytest.mark.parametrize("message", [b"", MESSAGE, LARGE[:60_000]], ids=len)
+def test_what_fits_into_a_pipe_counts_as_read(home, name, message):
+    """Though the program may have ended before anything else of ours runs."""
+    for code in (0, 99):
+        assert home.run(name, "sh", "-c", f"exit {code}", stdin=message) == (code, b"", b"")
 
 
 @pytest.mark.parametrize("name", ["preline", "predate"])
@@ -106,7 +115,7 @@ def test_it_ends_after_the_program(home, name):
         wait.write("\n")
     _, text = process.communicate(timeout=60)
     assert text.startswith(b"done\n")
-    assert process.returncode == 111
+    assert process.returncode == (111 if name == "preline" else 0)
 
 
 @pytest.mark.parametrize(
@@ -114,6 +123,7 @@ def test_it_ends_after_the_program(home, name):
     [
         ("no-such-command", 100, "file does not exist"),
         ("./stdin", 100, "access denied"),
+        ("./stdin/x", 100, "not a directory"),
         ("bin/written", 111, "text busy"),
     ],
 )
@@ -121,7 +131,7 @@ def test_it_ends_after_the_program(home, name):
 def test_a_program_that_cannot_be_run(home, name, command, code, words):
     with open(home.script("written", "exit 0"), "ab"):
         assert home.run(name, command, stdin=MESSAGE) == (
-            code, b"", f"{name}: fatal: unable to run {command}: {words}\n".encode(),
+            111 if name == "predate" else code, b"", f"{name}: fatal: unable to run {command}: {words}\n".encode(),
         )  # fmt: skip
 
 

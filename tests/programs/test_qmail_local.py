@@ -44,6 +44,13 @@ def test_dry_run(home):
     assert os.listdir(home) == []
 
 
+def test_dry_run_up_to_a_line_that_is_not_allowed(home):
+    args = words(home, "&a@b\n+list\n# no\n./box\n&c@d\n")
+    done = launch("qmail-local", "-n", *args)
+    text = b"Uh-oh: .qmail has file delivery but has x bit set. (#4.7.0)\n"
+    assert (done.returncode, done.stdout, done.stderr) == (111, b"forward a@b\n", text)
+
+
 @pytest.mark.parametrize(
     "args",
     [

@@ -102,9 +102,15 @@ def test_a_bare_name_is_compared_as_it_is(home):
     assert asked(home, b"Notice-Requested-Upon-Delivery-To: joe\n\n", "joe")[1] == [b"s@x"]
 
 
-@pytest.mark.parametrize("args", [[], ["a@b", "c@d"]])
-def test_called_wrongly(args):
-    done = launch("qreceipt", *args)
+def test_further_arguments_do_not_count(home):
+    assert home.run("qreceipt", "jane@example.org", "joe@example.org", stdin=FIELD) == (0, b"", b"")
+    assert home.taken() is None
+    assert home.run("qreceipt", "joe@example.org", "jane@example.org", stdin=FIELD) == (0, b"", b"")
+    assert home.taken()[1] == [b"s@x"]
+
+
+def test_called_wrongly():
+    done = launch("qreceipt")
     assert (done.returncode, done.stderr) == (100, b"qreceipt: usage: qreceipt address\n")
 
 

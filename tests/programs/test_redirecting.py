@@ -130,6 +130,7 @@ def test_condredirect_outside_of_a_delivery(home, missing):
     assert home.run("condredirect", "a@b", "true", **{missing: None}) == (
         100, b"", said(f"condredirect: fatal: {missing} not set"),
     )  # fmt: skip
+    assert home.run("condredirect", "a@b", "false", **{missing: None}) == (0, b"", b"")  # nothing is to be sent
     assert home.taken() is None
 
 

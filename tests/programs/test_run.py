@@ -55,6 +55,28 @@ def test_arguments_are_the_bytes_that_were_given(tiny):
     assert tiny("output(args[0])", b"\xff\xe9 \n") == (0, b"\xff\xe9 \n", b"")
 
 
+LANGUAGE = "os.execvp('sh', ['sh', '-c', 'echo ${LC_CTYPE-none}'])"  # what a child finds
+
+
+@pytest.mark.parametrize(
+    ("given", "found"),
+    [
+        ({}, b"none"),
+        ({"LANG": "C"}, b"none"),
+        ({"LC_ALL": "POSIX"}, b"none"),
+        ({"LC_CTYPE": "C.UTF-8"}, b"C.UTF-8"),
+        ({"LANG": "C", "LC_CTYPE": "C.UTF-8"}, b"C.UTF-8"),
+        ({"XLC_CTYPE": "C.UTF-8"}, b"none"),
+        ({"LC_CTYPE": "C"}, b"C"),
+        ({"LC_CTYPE": ""}, b""),
+    ],
+)
+def test_children_have_the_language_that_was_given(tiny, given, found):
+    """Not the one that Python chooses for itself in the C locale."""
+    environment = {"PATH": "/usr/bin:/bin", "PYTHONPATH": os.pathsep.join(sys.path), **given}
+    assert tiny(LANGUAGE, env=environment) == (0, found + b"\n", b"")
+
+
 @pytest.mark.parametrize(
     ("body", "code", "text"),
     [

@@ -13,6 +13,7 @@ from quail.cli.run import run
 from quail.cli.serve import serve
 from quail.cli.user import user
 from quail.errors import EXIT_PERMANENT, EXIT_TEMPORARY, QuailError
+from quail.inherited import restore_environment
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -30,6 +31,7 @@ for command in (init, serve, run, config, user, queue):
 
 def main() -> None:
     """Entry point."""
+    restore_environment()
     try:
         code = quail.main(prog_name="quail", standalone_mode=False)
     except click.exceptions.Abort:

@@ -31,14 +31,16 @@ def succeeds(command: list[bytes]) -> bool:
     return code == 0
 
 
-def feed(command: list[bytes], prefix: bytes) -> int:
+def feed(command: list[bytes], prefix: bytes, *, must_read: bool = True) -> int:
     """Run it with the prefix and then our descriptor 0 on its descriptor 0; its exit code.
 
-    TemporaryError if it does not read all of that, or is killed; TemporaryError or PermanentError if it can't be run.
+    TemporaryError if it is killed, or, where it must read all of that, has not; TemporaryError or PermanentError if it can't
+    be run. What fits into a pipe counts as read.
     """
     sigpipe = signal.signal(signal.SIGPIPE, signal.SIG_IGN)
     try:
         reading, writing = os.pipe()
+        rest = _fill(writing, prefix)  # before it can end, so that it is not by chance how it ends
         try:
             pid = _spawn(command, [(os.POSIX_SPAWN_DUP2, reading, 0)])
         except OSError as error:
@@ -46,10 +48,12 @@ def feed(command: list[bytes], prefix: bytes) -> int:
             raise kind(f"unable to run {os.fsdecode(command[0])}: {words(error)}") from error
         os.close(reading)
         try:
-            _copy(prefix, writing)
+            _copy(rest, writing)
         except OSError as error:
             os.close(writing)
-            _code_of(pid)  # it has its say before we have ours
+            code = _code_of(pid)  # it has its say before we have ours
+            if not must_read and isinstance(error, BrokenPipeError):
+                return code
             raise TemporaryError(f"unable to copy input: {words(error)}") from error
         os.close(writing)
         return _code_of(pid)
@@ -57,8 +61,22 @@ def feed(command: list[bytes], prefix: bytes) -> int:
         signal.signal(signal.SIGPIPE, sigpipe)
 
 
-def _copy(prefix: bytes, fd: int) -> None:
-    data = prefix or os.read(0, _READ_SIZE)
+def _fill(fd: int, prefix: bytes) -> memoryview:
+    """Write to the pipe, as far as it goes, the prefix and the first of descriptor 0; what of that is left."""
+    try:
+        data = memoryview(prefix + os.read(0, _READ_SIZE))
+    except OSError as error:
+        raise TemporaryError(f"unable to copy input: {words(error)}") from error
+    os.set_blocking(fd, False)
+    try:
+        data = data[os.write(fd, data) :]
+    finally:
+        os.set_blocking(fd, True)
+    return data
+
+
+def _copy(first: memoryview, fd: int) -> None:
+    data: bytes | memoryview = first or os.read(0, _READ_SIZE)
     while data:
         view = memoryview(data)
         while view:
@@ -89,7 +107,7 @@ def _spawn(command: list[bytes], actions: "list[tuple[int, int, int]] | None" = 
                 return _spawn_file(_SHELL, [b"sh", path, *command[1:]], actions)
             if error.errno == errno.EACCES:
                 failure = error
-            elif error.errno not in {errno.ENOENT, errno.ENOTDIR}:
+            elif b"/" in command[0] or error.errno not in {errno.ENOENT, errno.ENOTDIR}:
                 raise
     raise failure
 

@@ -160,9 +160,9 @@ class _Delivery:
             raise Refusal(DEFERRED, request.error.encode() + b"\n")
 
 
-def describe(order: Order, plans: Plans, *, warn: Callable[[bytes], None]) -> bytes:
+def describe(order: Order, plans: Plans, *, show: Callable[[bytes], None], warn: Callable[[bytes], None]) -> None:
     """What would be done, a line for each step that is not a comment, and the counts (qmail-local -n). Nothing is done, nor
-    is the message looked at. Refusal as for a delivery; `warn` is told of a sticky home.
+    is the message looked at. Refusal as for a delivery, once the steps before it are shown; `warn` is told of a sticky home.
     """
     try:
         plans.check_home(order.home)
@@ -175,10 +175,12 @@ def describe(order: Order, plans: Plans, *, warn: Callable[[bytes], None]) -> by
     lines: list[bytes] = []
     for step in plan.steps:
         if step.kind == REFUSE:
-            raise Refusal(DEFERRED, b"".join(lines) + step.value + b"\n")
+            show(b"".join(lines))
+            raise Refusal(DEFERRED, step.value + b"\n")
         number[step.kind] += 1
         lines.append(b"%b %b\n" % (step.kind.encode(), step.value))
-    return b"".join(lines) + counts(number[MAILDIR] + number[MBOX], number[FORWARD], number[PROGRAM])
+    lines.append(counts(number[MAILDIR] + number[MBOX], number[FORWARD], number[PROGRAM]))
+    show(b"".join(lines))
 
 
 def exit_code(refusal: Refusal) -> int:

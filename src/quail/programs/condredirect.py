@@ -18,9 +18,9 @@ _DONE = 99
 
 @program("condredirect", takes=(2, None))
 def main(args: list[bytes]) -> int:
-    dtline, sender = variable("DTLINE"), variable("SENDER")
     if not succeeds(args[1:]):
         return 0
+    dtline, sender = variable("DTLINE"), variable("SENDER")
     try:
         os.lseek(0, 0, os.SEEK_SET)
     except OSError as error:

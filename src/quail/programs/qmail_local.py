@@ -82,7 +82,7 @@ def _message() -> Message | None:
 
 def _describe(order: Order, plans: Plans) -> int:
     try:
-        output(local.describe(order, plans, warn=_say))
+        local.describe(order, plans, show=output, warn=_say)
     except Refusal as refusal:
         _say(refusal.text)
         return local.exit_code(refusal)

@@ -19,7 +19,7 @@ _FIELD = b"notice-requested-upon-delivery-to"
 _NO_SENDERS = (b"", b"#@[]")  # bounces, and bounces of these
 
 
-@program("qreceipt", takes=1)
+@program("qreceipt", takes=(1, None))
 def main(args: list[bytes]) -> int:
     address = args[0]
     sender = variable("SENDER")

@@ -19,6 +19,7 @@ import sys
 from _collections_abc import Callable
 
 from quail.errors import EXIT_PERMANENT, EXIT_TEMPORARY, QuailError, TemporaryError, UsageError
+from quail.inherited import restore_environment
 from quail.oserrors import words
 
 READ_SIZE = 1 << 16
@@ -39,6 +40,7 @@ def program(
             signal.signal(signal.SIGPIPE, signal.SIG_DFL)
             if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
                 signal.signal(signal.SIGINT, signal.SIG_DFL)
+            restore_environment()
             args = [os.fsencode(arg) for arg in sys.argv[1:]]
             try:
                 if len(args) < least or (most is not None and len(args) > most):

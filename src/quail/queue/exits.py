@@ -49,17 +49,20 @@ CRASHED = Reply(TEMPORARY, b"qq crashed (#4.3.0)")
 LOST = Reply(TEMPORARY, b"qq waitpid surprise (#4.3.0)")
 UNFIT = Reply(PERMANENT, b"qq permanent problem (#5.3.0)")  # an address that no envelope can hold
 TOO_MANY = Reply(PERMANENT, b"too many recipients (#5.5.3)")
+_OTHER = Reply(TEMPORARY, b"qq temporary problem (#4.3.0)")
 CANNOT_RUN = Reply(TEMPORARY, b"unable to run qmail-queue (#4.3.0)")
 
 
 def reply(code: int, words: bytes = b"") -> Reply:
     """What an exit code other than 0 says; `words` are what the program has written for code 82, its letter first."""
-    words = words[:MAX_WORDS].partition(b"\0")[0].rstrip()
+    words = words[:MAX_WORDS]
     if code == OWN_WORDS and len(words) > 2:
-        return Reply(PERMANENT if words[:1] == PERMANENT else TEMPORARY, words[1:])
+        letter = PERMANENT if words[:1] == PERMANENT else TEMPORARY
+        text = words[1:].partition(b"\0")[0].rstrip()
+        return Reply(letter, text or (UNFIT if letter == PERMANENT else _OTHER).text)
     if code in _HARD or code == 115:
         return Reply(PERMANENT, _TEXTS.get(code, UNFIT.text))
-    return Reply(TEMPORARY, _TEXTS.get(code, b"qq temporary problem (#4.3.0)"))
+    return Reply(TEMPORARY, _TEXTS.get(code, _OTHER.text))
 
 
 def code(reply: Reply) -> int:
