@@ -1,9 +1,11 @@
-"""Run by a user: fills queue/drop with everything that is no message. One argument: how many files of rubbish."""
+"""Run by a user: fills queue/drop with everything that is no message.
+
+Arguments: how many files of rubbish; a file with a message as it would be right, were it not for where it lies.
+"""
 
 import os
 import random
 import socket
-import struct
 import sys
 
 DROP = "/var/qmail/queue/drop"
@@ -15,29 +17,24 @@ def put(name, data, mode=0o640):
     os.close(handle)
 
 
-def envelope(sender, *recipients):
-    """As docs/formats/handover.md has it, so far as a stranger would guess."""
-    inner = sender + b"".join(b"\0" + each for each in recipients)
-    return struct.pack(">I", len(inner)) + inner
-
-
 def main():
     seed = random.Random(4)
-    for number, target in enumerate(
-        [
-            "/etc/shadow",
-            "/home/bob/secret",
-            "/dev/zero",
-            "/dev/tty",
-            "/proc/1/mem",
-            "/var/qmail/control/me",
-            ".",
-            "new.loop",
-        ]
-    ):
+    with open(sys.argv[2], "rb") as file:
+        message = file.read()
+    targets = [
+        "/etc/shadow",
+        "/home/bob/secret",
+        "/dev/zero",
+        "/dev/tty",
+        "/proc/1/mem",
+        "/var/qmail/control/me",
+        ".",
+        "new.loop",
+    ]
+    for number, target in enumerate([*targets, sys.argv[2]]):
         os.symlink(target, f"{DROP}/new.link{number}")
     os.symlink("new.loop", f"{DROP}/new.loop")
-    put("new.twice", envelope(b"", b"alice@example.test") + b"linked\n")
+    put("new.twice", message)
     os.link(f"{DROP}/new.twice", f"{DROP}/new.twice again")
     os.mkfifo(f"{DROP}/new.fifo")
     with socket.socket(socket.AF_UNIX) as sock:
@@ -45,7 +42,7 @@ def main():
     os.mkdir(f"{DROP}/new.folder")
     os.mkdir(f"{DROP}/tmp.folder", 0)
     put("new.empty", b"")
-    put("new.closed", envelope(b"", b"alice@example.test") + b"closed\n", 0)
+    put("new.closed", message, 0)
     put("new.short", b"\0\0\1\0abc")
     put("new.long", b"\xff\xff\xff\xffabc")
     put("new.binary", bytes(range(256)) * 40)
@@ -53,11 +50,9 @@ def main():
     put("new.\n\x1b[31mred", b"")
     put("new.sparse", b"")
     os.truncate(f"{DROP}/new.sparse", 1 << 40)
-    put("new.enveloped", b"\0\0\0\2\0\0")
-    os.truncate(f"{DROP}/new.enveloped", 1 << 38)
     for number in range(int(sys.argv[1])):
-        put(f"new.rubbish{number:06d}", seed.randbytes(seed.randrange(60)))
-    for path in (f"{DROP}/new.rubbish000000", f"{DROP}/new.binary"):
+        put(f"new.zz{number:06d}", seed.randbytes(seed.randrange(60)))
+    for path in (f"{DROP}/new.zz000000", f"{DROP}/new.binary"):
         os.utime(path, (0, 0))
 
 
