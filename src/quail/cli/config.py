@@ -15,6 +15,7 @@ from quail.errors import ConfigError, PermanentError, TemporaryError, UsageError
 from quail.oserrors import words
 from quail.storage.calls import REAL
 from quail.storage.durable import replace_file, sync_directory
+from quail.users.build import misfit
 
 
 @click.group("config")
@@ -92,6 +93,8 @@ def set_(name: str, values: tuple[str, ...], unset: bool, home: str) -> None:
 def check(as_json: bool, home: str) -> None:
     """Check every file of the home. Exits 0 if nothing stops a service, else 100; warnings alone do not count."""
     problems = checks.check(home)
+    if error := misfit(home):  # no more than a warning: what was made of it before goes on to count
+        problems.append(checks.Problem("users/append", error.line, checks.WARNING, error.reason, error.remedy))
     if as_json:
         keys = ("path", "line", "severity", "reason", "remedy")
         click.echo(json.dumps([{key: getattr(problem, key) for key in keys} for problem in problems], indent=2))

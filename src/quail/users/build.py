@@ -101,6 +101,21 @@ def rebuild_of_accounts(
     return len(assignments), changed
 
 
+def misfit(home: str) -> ConfigError | None:
+    """Why users/append does not count as it is: a malformed line, or one that users/assign does not have yet."""
+    path = f"{home}/users/append"
+    lines = _lines(_read(path))
+    try:
+        _judge(b"".join(line + b"\n" for line in lines), path)
+    except ConfigError as error:
+        return error
+    assigned = set(_above(_read(f"{home}/users/assign")))
+    for number, line in enumerate(lines, 1):
+        if line not in assigned:
+            return ConfigError(path, number, "does not count yet: users/assign is older", "call quail user rebuild")
+    return None
+
+
 def _passwd(entries: Iterable[Entry]) -> bytes:
     """The accounts that deliveries may run as, in the format of passwd(5)."""
     lines = []

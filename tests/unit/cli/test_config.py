@@ -10,6 +10,7 @@ from quail.cli.config import config
 from quail.control.reader import Control
 from quail.control.table import NOT_YET, TABLE
 from quail.errors import ConfigError, PermanentError, UsageError
+from quail.users.build import rebuild
 
 
 @pytest.fixture
@@ -240,6 +241,27 @@ def test_check(home: str) -> None:
     assert json.loads(call(home, "check", "--json")) == []
     os.unlink(home + "/control/rcpthosts")
     assert "control/rcpthosts: warning: does not exist" in call(home, "check")
+
+
+def test_check_sees_what_of_users_append_does_not_count(home: str) -> None:
+    call(home, "set", "rcpthosts", "mail.example.com")
+    call(home, "set", "concurrencyremote", "0")
+    os.mkdir(home + "/users")
+    well = f"{home}: all is well\n"
+
+    def append(text: str) -> str:
+        with open(home + "/users/append", "a", encoding="ascii") as file:
+            file.write(text)
+        return call(home, "check")
+
+    assert append("") == well
+    line = "=joe:joe:1:1:/home/joe:::\n"
+    older = "warning: does not count yet: users/assign is older; call quail user rebuild\n"
+    assert append(line) == f"users/append line 1: {older}"
+    rebuild(home)
+    assert call(home, "check") == well
+    assert append("# joe\n").startswith("users/append line 2: warning: has 0 colons, not 7; write ")
+    assert json.loads(call(home, "check", "--json"))[0]["path"] == "users/append"
 
 
 def test_check_fails_if_a_service_would_stop(home: str) -> None:
