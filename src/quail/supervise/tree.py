@@ -174,6 +174,7 @@ class Tree:
             for socket_name, listener in self._sockets.items():
                 if socket_name not in member.sockets:
                     listener.close()
+            _close_others({self._life_read, *(self._sockets[each].fileno() for each in member.sockets)})
             name_process(member.name)
             if member.identity is not None:
                 become(*member.identity)
@@ -263,6 +264,14 @@ class Tree:
                 for member in group:
                     if member.pid and os.waitpid(member.pid, os.WNOHANG)[0]:
                         member.pid = 0
+
+
+def _close_others(kept: set[int]) -> None:
+    """What serve has been started with beside 0 to 2, by a careless script perhaps, is not for services."""
+    begin = 3
+    for fd in sorted({fd for fd in kept if fd >= begin} | {os.sysconf("SC_OPEN_MAX")}):
+        os.closerange(begin, fd)
+        begin = fd + 1
 
 
 def name_process(name: str) -> None:

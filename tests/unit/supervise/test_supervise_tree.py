@@ -20,10 +20,15 @@ pytestmark = pytest.mark.timeout(120)
 
 
 class Launched:
-    def __init__(self, folder, *members):
+    def __init__(self, folder, *members, pass_fds=()):
         self.folder = folder
         self.process = subprocess.Popen(
-            [sys.executable, LAUNCHER, *members], cwd=folder, stderr=subprocess.PIPE, text=True, bufsize=1
+            [sys.executable, LAUNCHER, *members],
+            cwd=folder,
+            stderr=subprocess.PIPE,
+            text=True,
+            bufsize=1,
+            pass_fds=pass_fds,
         )
         self.lines = []
 
@@ -52,8 +57,8 @@ class Launched:
 def launch(tmp_path):
     launched = []
 
-    def start(*members):
-        launched.append(Launched(tmp_path, *members))
+    def start(*members, **how):
+        launched.append(Launched(tmp_path, *members, **how))
         return launched[-1]
 
     yield start
@@ -211,3 +216,13 @@ def test_pids_that_cannot_be_written_stop_nobody(plain):
     tree, _, lines = plain
     tree._write_pids()
     assert lines[0].startswith("warning: unable to write run/pids.json")
+
+
+def test_services_inherit_nothing_that_serve_was_started_with(launch, tmp_path):
+    """A script that starts serve may have files open: smtpd, taken over, must not find root's."""
+    (tmp_path / "secret").write_text("root's")
+    with open(tmp_path / "secret") as secret:
+        serve = launch("a:files:0:60", pass_fds=[secret.fileno()])
+        serve.until("a: []", "started")
+    serve.signal(signal.SIGTERM)
+    assert serve.rest() == 0

@@ -65,6 +65,19 @@ def sockets(context):
     signal.pause()
 
 
+def files(context):
+    """Those of the working directory."""
+    links = []
+    for fd in os.listdir("/proc/self/fd"):
+        try:
+            links.append(os.readlink(f"/proc/self/fd/{fd}"))
+        except FileNotFoundError:
+            pass  # of the listing itself
+    context.log(str([link for link in links if link.startswith(os.getcwd())]))
+    context.ready()
+    signal.pause()
+
+
 def main():
     tree.AGAIN_AFTER, tree.LONGEST_WAIT = 0.02, 0.05
     services = {
@@ -75,6 +88,7 @@ def main():
         "bug": bug,
         "orphan": orphan,
         "sockets": sockets,
+        "files": files,
     }
     members = []
     for argument in sys.argv[1:]:
