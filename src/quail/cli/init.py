@@ -8,6 +8,7 @@ import click
 from quail.cli.home import DEFAULT_HOME, home_option
 from quail.cli.init_single import SMTP_PORT, aliases, init_single
 from quail.cli.system.install import Made, gets_mail, init_system
+from quail.control.places import SYSTEM
 from quail.control.reader import Control
 from quail.errors import PermanentError, QuailError, UsageError
 
@@ -47,6 +48,8 @@ def init(
 ) -> None:
     """Make a home: the folder with everything that an installation has and does."""
     wanted = [word for word in (system, domain) if word]
+    if system is not None and not wanted and (name_of_home := _name(home)):
+        wanted = [name_of_home]  # to complete a home its name need not be said again
     if (single is None) == (system is None) or len(wanted) != (system is not None):
         raise UsageError("say which: quail init --single DIR for yourself, or, as root, quail init --system DOMAIN")
     if single is not None:
@@ -118,14 +121,22 @@ def _tell(home: str, made: Made, admin: str | None) -> None:
 
 def _tell_of_another_name(home: str, name: str) -> None:
     """Say so if an older home is for another domain than the one that this init was called with."""
+    me = _name(home)
+    if me and me.lower() != name:
+        click.echo(
+            f"  It is for {me}, not {name}; to change that: me, defaultdomain, plusdomain, locals and rcpthosts in"
+            f" {home}/control (quail config set)",
+            err=True,
+        )
+
+
+def _name(home: str) -> str:
+    """The domain of an older system home; empty if there is none, or it can't be read."""
+    control = Control(f"{home}/control")
     with contextlib.suppress(QuailError):
-        me = os.fsdecode(Control(f"{home}/control").line("me") or b"")
-        if me and me.lower() != name:
-            click.echo(
-                f"  It is for {me}, not {name}; to change that: me, defaultdomain, plusdomain, locals and rcpthosts in"
-                f" {home}/control (quail config set)",
-                err=True,
-            )
+        if os.path.exists(f"{home}/control/mode") and control.line("mode") == SYSTEM.encode():
+            return os.fsdecode(control.line("me") or b"")
+    return ""
 
 
 def _roots_mail(home: str) -> str:

@@ -555,6 +555,16 @@ class TestAsRoot:
         result = invoke("--system", "--home", site.home, "example.com")
         assert f"{site.home} is the home of this machine's mail now, for example.com." in result.output
 
+    def test_a_home_that_is_there_has_a_domain(self, site):
+        with pytest.raises(UsageError, match="quail init --system DOMAIN"):
+            invoke("--system", "--home", site.home)
+        invoke("--system", "example.com", "--home", site.home)
+        os.rmdir(f"{site.home}/run")
+        result = invoke("--system", "--home", site.home)
+        assert "was a home already" in result.output
+        assert "It is for" not in result.output
+        assert os.path.isdir(f"{site.home}/run")
+
     def test_another_domain_and_another_admin_are_told_that_they_change_nothing(self, site):
         invoke("--system", "exmaple.com", "--home", site.home, "--admin", "jane")
         result = invoke("--system", "example.com", "--home", site.home)
