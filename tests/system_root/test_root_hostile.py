@@ -118,6 +118,11 @@ def undisturbed(home):
     assert bugs == [], bugs
 
 
+def states(home):
+    """One letter for each delivery worker."""
+    return [status_of(pid)["State"][0] for pid in home.workers()]
+
+
 def services(home):
     return [pid for service in (*SERVICES, "serve") for pid in home.pids[service]]
 
@@ -178,6 +183,15 @@ class TestPrograms:
             remove(home, [number])
             home.dot_qmail("mallory", "fine", "|exit 0\n")
             assert "success" in home.settled(home.send(f"mallory-fine@{DOMAIN}"))
+
+    def test_stopping_ones_worker(self, home):
+        """What was given to it waits until it goes on; after ten minutes more than programs have, lspawn would end it."""
+        home.dot_qmail("mallory", "stop", f"|{PYTHON} /srv/tools/rude.py stop\n")
+        with undisturbed(home):
+            number = home.send(f"mallory-stop@{DOMAIN}")
+            home.until(lambda: any(state == "T" for state in states(home)), "the worker to be stopped")
+        home.run_as("mallory", ["sh", "-c", "kill -CONT -1"])
+        assert "success" in home.settled(number)
 
     def test_thousands_of_program_lines(self, home):
         home.dot_qmail("mallory", "many", "|:\n" * 2000)
@@ -303,7 +317,7 @@ class TestDotQmailFiles:
     def test_one_that_changes_while_it_is_read(self, home):
         home.maildir("mallory", "Maildir") if not (home.home_of("mallory") / "Maildir").exists() else None
         home.dot_qmail("mallory", "flux", "#\n")
-        with undisturbed(home), acting(home, "rewrite", "/home/mallory/.qmail-flux"):
+        with undisturbed(home), acting(home, "swap.py", "rewrite", "/home/mallory/.qmail-flux"):
             numbers = [home.send(f"mallory-flux@{DOMAIN}", sender="") for _ in range(30)]
             for number in numbers:
                 home.settled(number)
@@ -312,8 +326,8 @@ class TestDotQmailFiles:
 
 @contextlib.contextmanager
 def acting(home, *words):
-    """inside/swap.py, run by mallory meanwhile."""
-    command = [*PYTHON.split(), "/srv/tools/swap.py", *words]
+    """A program of inside/, run by mallory meanwhile."""
+    command = [*PYTHON.split(), f"/srv/tools/{words[0]}", *words[1:]]
     actor = home.box.popen(command, user=uid("mallory"), cwd="/home/mallory", stdout=subprocess.PIPE)
     try:
         assert actor.stdout.readline() == b"going\n"
@@ -354,7 +368,7 @@ class TestRaces:
             else:
                 home.box.run(["sed", "-i", f"s,:/home/mallory:,:{place}:,", "/etc/passwd"])
                 undo.callback(home.box.run, ["sed", "-i", f"s,:{place}:,:/home/mallory:,", "/etc/passwd"])
-            with undisturbed(home), acting(home, "link", place, "/home/mallory", f"/home/{victim}"):
+            with undisturbed(home), acting(home, "swap.py", "link", place, "/home/mallory", f"/home/{victim}"):
                 # Past the check at RCPT, which is part of the race.
                 numbers = [home.queue(b"", f"{name}@{DOMAIN}".encode()) for _ in range(RACES)]
                 for number in numbers:
@@ -370,7 +384,7 @@ class TestRaces:
         theirs = f"/home/{victim}/Maildir"
         with (
             undisturbed(home),
-            acting(home, "link", "/srv/shared/moving/Maildir", f"/home/mallory/Mine-{victim}", theirs),
+            acting(home, "swap.py", "link", "/srv/shared/moving/Maildir", f"/home/mallory/Mine-{victim}", theirs),
         ):
             numbers = [home.queue(b"s@example.org", b"mallory-moving@example.test") for _ in range(RACES)]
             reports = [home.settled(number) for number in numbers]
@@ -389,6 +403,17 @@ def arrived(home, numbers, mail):
 
 # The last in the order of names, but for a crowd that is more than one user's share of a scan: the others have been looked at.
 LAST = r"new\.twice again is not a message"
+
+
+class TestTheQueuesSocket:
+    def test_connections_that_stand_still(self, home):
+        """As many as one is allowed, with as much of a message as one is allowed; others have their own share."""
+        (home.shared / "envelope").write_bytes(encode_envelope(b"", [b"mallory-void@example.test"]))
+        with undisturbed(home), acting(home, "clog.py", "/srv/shared/envelope"):
+            for number in range(10):
+                home.run_as("carol", [SENDMAIL, f"dave@{DOMAIN}"], f"Subject: {number}\n\n")
+        home.until(lambda: len(home.mail("dave")) == 10, "mail by sendmail")
+        home.line(rf"warning: uid {uid('mallory')} .*has \d+ (connections already|bytes on their way)")
 
 
 class TestTheDrop:

@@ -1,7 +1,7 @@
 """Run by a program line: behaves badly, as its first argument says. Ends by itself after a minute at the most.
 
 hang, stubborn (ignores TERM), fork, close, flood, crowd (kills what it may of its own uid), daemon, worker (kills its worker),
-group (kills its process group).
+stop (stops it), group (kills its process group).
 """
 
 import os
@@ -65,14 +65,22 @@ def daemon():
 
 def worker():
     """The process below lspawn, which is our user's."""
+    os.kill(own_worker(), signal.SIGKILL)
+    time.sleep(MINUTE)
+
+
+def stop():
+    os.kill(own_worker(), signal.SIGSTOP)
+
+
+def own_worker():
     pid = os.getpid()
     while True:
         with open(f"/proc/{pid}/status") as file:
             parent = next(int(line.split()[1]) for line in file if line.startswith("PPid:"))
         with open(f"/proc/{parent}/comm") as file:
             if file.read().strip() == "quail-lspawn" and os.stat(f"/proc/{parent}").st_uid == 0 and is_root(parent):
-                os.kill(pid, signal.SIGKILL)
-                time.sleep(MINUTE)
+                return pid
         pid = parent
 
 
