@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import signal
 import socket
 import time
 
@@ -46,10 +47,16 @@ def test_list(held):
     why = "waits: concurrencylocal is 0, concurrencyremote is 0"
     assert re.fullmatch(rf"\s*2\s+\d+[sm]\s+{size[2]}\s+<>\s+joe@localhost and 2 more\s+{why}\s*", second)
     assert last == "2 messages in the queue"
-    held.control("concurrencyremote", "20")
-    assert held.quail("queue", "list").stdout.splitlines()[2].rstrip().endswith(" due")
-    held.control("concurrencyremote", "many")
-    assert held.quail("queue", "list").stdout.splitlines()[1].rstrip().endswith(" due")
+
+
+def test_what_a_setting_holds_is_due_when_it_goes(make_server):
+    """Mail for both channels waits for none of them; that lspawn is stopped keeps this one in the queue."""
+    server = make_server().start()
+    os.kill(server.pids["lspawn"][0], signal.SIGSTOP)
+    number = server.queue(b"s@example.org", b"joe@localhost", b"far@example.net")
+    shown = server.quail("queue", "show", str(number))
+    os.kill(server.pids["lspawn"][0], signal.SIGCONT)
+    assert shown.stdout.splitlines()[0].endswith(" bytes, due")
 
 
 def test_list_as_json(held):

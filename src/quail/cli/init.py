@@ -111,7 +111,8 @@ def _tell(home: str, made: Made, admin: str | None) -> None:
     if made.taken:
         click.echo(
             f"Left alone, because another mail system has them: {' '.join(made.taken)}\n"
-            "  When that is removed (on Debian: apt-get remove postfix, or what it is), call this again.",
+            "  When that is removed (on Debian: apt-get remove postfix, or what it is; packages that ask for a mail system,"
+            " such as bsd-mailx, go with it), call this again.",
             err=True,
         )
     click.echo("Mail for other hosts waits in the queue: remote delivery is not in this version.")

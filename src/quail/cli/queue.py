@@ -1,6 +1,5 @@
 """quail queue: look at what waits, and for whom; hold, release, retry and remove messages."""
 
-import contextlib
 import json
 import time
 from collections.abc import Iterable
@@ -11,8 +10,7 @@ import click
 
 from quail.cli import table
 from quail.cli.home import home_option, must_be_home
-from quail.control.reader import Control
-from quail.errors import PermanentError, QuailError, UsageError
+from quail.errors import PermanentError, UsageError
 from quail.queue.operator_client import OperatorClient
 
 _TABLE_ROWS = 1000  # a table is laid out as a whole, in memory
@@ -40,15 +38,13 @@ def list_(as_json: bool, limit: int | None, home: str) -> None:
         for message in messages:
             click.echo(json.dumps(message))
     else:
-        _print_table(messages, client.ask({"do": "status"})["messages"], _stopped(home))
+        status = client.ask({"do": "status"})
+        _print_table(messages, status["messages"], _stopped(status))
 
 
-def _stopped(home: str) -> list[str]:
+def _stopped(status: dict[str, Any]) -> list[str]:
     """The channels on which the settings hold all deliveries."""
-    control = Control(f"{home}/control")
-    with contextlib.suppress(QuailError):  # `quail config check` tells of it
-        return [channel for channel in ("local", "remote") if not control.integer(f"concurrency{channel}")]
-    return []
+    return [name for name, channel in status["channels"].items() if not channel["limit"]]
 
 
 def _print_table(messages: Iterable[dict[str, Any]], total: int, stopped: list[str]) -> None:
@@ -110,14 +106,16 @@ def _span(seconds: float) -> str:
 @home_option
 def show(number: int, as_json: bool, home: str) -> None:
     """Show all that is known of message NUMBER."""
-    message = _client(home).ask({"do": "show", "number": number})["message"]
+    client = _client(home)
+    message = client.ask({"do": "show", "number": number})["message"]
     if as_json:
         click.echo(json.dumps(message, indent=2))
         return
     if "trouble" in message:
         raise PermanentError(f"message {number}: {message['trouble']}")
+    state = _state(message, _stopped(client.ask({"do": "status"})))
     when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(message["time"]))
-    click.echo(f"message   {number}, {message['bytes']} bytes, {_state(message, _stopped(home))}")
+    click.echo(f"message   {number}, {message['bytes']} bytes, {state}")
     click.echo(f"accepted  {when} from uid {message['uid']}")
     click.echo(f"sender    {_plain(message['sender']) or '<>'}")
     for recipient in message["recipients"]:
