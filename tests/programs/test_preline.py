@@ -91,12 +91,35 @@ def test_a_program_that_does_not_read_everything(home, body, own):
     assert (code, text) == (own, b"")
 
 
+# Calls a program that has ended when we go on: the worst that a busy machine can do.
+ENDS_FIRST = """
+import os, sys
+from quail.delivery import command
+from quail.programs.{name} import main
+spawn = command._spawn
+
+def spawn_and_wait(*args):
+    pid = spawn(*args)
+    os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+    return pid
+
+command._spawn = spawn_and_wait
+sys.argv = ["{name}", "sh", "-c", "exit {code}"]
+main()
+"""
+
+
 @pytest.mark.parametrize("name", ["preline", "predate"])
 @pytest.mark.parametrize("message", [b"", MESSAGE, LARGE[:60_000]], ids=len)
 def test_what_fits_into_a_pipe_counts_as_read(home, name, message):
-    """Though the program may have ended before anything else of ours runs."""
+    (home.path / "stdin").write_bytes(message)
     for code in (0, 99):
-        assert home.run(name, "sh", "-c", f"exit {code}", stdin=message) == (code, b"", b"")
+        with (home.path / "stdin").open("rb") as file:
+            done = subprocess.run(
+                [sys.executable, "-c", ENDS_FIRST.format(name=name, code=code)],
+                stdin=file, capture_output=True, env=home.environment, cwd=home.path, timeout=60, check=False,
+            )  # fmt: skip
+        assert (done.returncode, done.stdout, done.stderr) == (code, b"", b"")
 
 
 @pytest.mark.parametrize("name", ["preline", "predate"])
