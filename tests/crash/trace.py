@@ -18,6 +18,7 @@ _CALLS = (
     "mkdir,mkdirat,rmdir,chdir,fchdir,copy_file_range,sendfile,splice"
 )
 _DATA = 1 << 20  # bytes of a buffer that strace writes down: more than any call here has
+_NOT_WATCHED = ("run", "bin")  # sockets, and programs, made anew at each start
 _UNKNOWN = {"truncate", "fallocate", "symlink", "symlinkat", "copy_file_range", "splice", "sync", "sync_file_range"}
 
 _LINE = re.compile(rb"(\d+) +(.*)", re.DOTALL)
@@ -140,12 +141,12 @@ class Replay:
                 yield call.name
 
     def _inside(self, path: str, thread: int) -> str | None:
-        """The path below the home; run/ holds sockets and what a start writes anew, and is left out."""
+        """The path below the home, of what holds mail or says what becomes of it."""
         path = os.path.normpath(os.path.join(self._directories.get(thread, self.home), path))
         if not path.startswith(self.home + "/"):
             return None
         inside = path[len(self.home) + 1 :]
-        return None if inside == "run" or inside.startswith("run/") else inside
+        return None if inside.split("/")[0] in _NOT_WATCHED else inside
 
     def _begin(self, call: Call) -> bool:
         """True if the step has changed anything that matters."""
