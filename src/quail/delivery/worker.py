@@ -33,6 +33,8 @@ CHUNK = 1 << 20  # bytes read at once
 QUEUE_PATIENCE = 60.0  # seconds for each step of handing a forwarded message over
 MAX_LOG = 2000  # bytes of one log line
 
+_DONTWAIT = int(socket.MSG_DONTWAIT)
+
 
 def run(sock: socket.socket, settings: Settings) -> NoReturn:
     """Serve the socket until its end, in a process just forked."""
@@ -59,8 +61,8 @@ class _Tasks:
     def take(self, *, wait: bool) -> list[Delivery]:
         """All tasks that are there, at most a batch; at least one, unless it is told not to wait, or at the end."""
         if not self._frames:
-            self._read(0 if wait else socket.MSG_DONTWAIT)
-        while 0 < len(self._frames) < BATCH and self._read(socket.MSG_DONTWAIT):
+            self._read(0 if wait else _DONTWAIT)
+        while 0 < len(self._frames) < BATCH and self._read(_DONTWAIT):
             pass
         taken, self._frames = self._frames[:BATCH], self._frames[BATCH:]
         return [self._delivery(frame) for frame in taken]

@@ -6,7 +6,7 @@ from _collections_abc import Iterable
 
 MAX_AT_ONCE = 64  # accepted with one read
 SPACE = socket.CMSG_SPACE(4 * MAX_AT_ONCE)
-FLAGS = socket.MSG_CMSG_CLOEXEC
+FLAGS = int(socket.MSG_CMSG_CLOEXEC)  # a number: combining enums costs each read, and touches pages after a fork
 
 
 def received(ancillary: Iterable[tuple[int, int, bytes]]) -> list[int]:
