@@ -3,9 +3,9 @@
 A start that takes them from there neither looks for files nor runs the import system, which is half of its time. A bundle
 says which sources it is made of; one that has changed since turns it off, and the modules are imported as ever.
 
-The file is marshal's form of (START, sources, modules), named after the interpreter, whose byte code it is: sources are
-(path, modification time in nanoseconds, size), modules (name, its folder if it is a package, path, code), each behind those
-that it imports.
+The file is marshal's form of (code of bundle_start, sources, modules), named after the interpreter, whose byte code it is:
+sources are (path, modification time in nanoseconds, size), modules (name, its folder if it is a package, path, code), each
+behind those that it imports.
 """
 
 import ast
@@ -13,9 +13,11 @@ import functools
 import marshal
 import os
 import sys
-from importlib.machinery import SourceFileLoader
+from types import CodeType
 
+from quail.cli import bundle_start
 from quail.cli.code import package_parent
+from quail.cli.compact import compiled
 from quail.storage.calls import REAL, SystemCalls
 from quail.storage.durable import replace_file
 from quail.storage.folders import make_folder
@@ -29,32 +31,6 @@ NAMES = frozenset((
 # What a program imports later, but nearly always.
 _ALSO = {"quail.programs.sendmail": ("quail.programs.qmail_inject",)}
 
-# Run by the launcher, in its own names: `bundle` is what the file has. No module may be half there when the sources differ.
-_START = """\
-import gc
-from posix import stat
-try:
-    new = all((now := stat(path)).st_mtime_ns == when and now.st_size == size for path, when, size in bundle[1])
-except OSError:
-    new = False
-if new:
-    gc.disable()
-    kind, loaded = type(sys), sys.modules
-    for name, folder, path, code in bundle[2]:
-        module = loaded[name] = kind(name)
-        parent, _, child = name.rpartition(".")
-        module.__file__ = path
-        module.__package__ = parent
-        if folder:
-            module.__path__ = [folder]
-            module.__package__ = name
-        if parent:
-            setattr(loaded[parent], child, module)
-        exec(code, module.__dict__)
-    gc.freeze()
-    gc.enable()
-"""
-
 
 def lines(name: str, home: str) -> list[str]:
     """What a launcher has to say so that its program starts from the bundle, if that is there and not outdated."""
@@ -63,7 +39,7 @@ def lines(name: str, home: str) -> list[str]:
         "import marshal",
         f"try:bundle=marshal.loads(open({prefix!r}+sys.implementation.cache_tag,'rb',0).read())",
         "except Exception:bundle=None",
-        "if bundle:exec(bundle[0])",
+        "if bundle:exec(bundle[0]);start(bundle)",
     ]
 
 
@@ -90,16 +66,24 @@ def build(module: str) -> bytes:
         status = os.stat(path)
         sources.append((path, status.st_mtime_ns, status.st_size))
         folder = os.path.dirname(path) if path.endswith("/__init__.py") else None
-        modules.append((name, folder, path, SourceFileLoader(name, path).get_code(name)))
-    start = compile(_START, "<bundle>", "exec", dont_inherit=True)
-    return marshal.dumps((start, tuple(sources), tuple(modules)))
+        modules.append((name, folder, path, _compiled(path)))
+    return marshal.dumps((_start(), tuple(sources), tuple(modules)))
+
+
+def _start() -> CodeType:
+    return _compiled(bundle_start.__file__)
+
+
+def _compiled(path: str) -> CodeType:
+    with open(path, "rb") as file:
+        return compiled(file.read(), path)
 
 
 def _is_current(path: str) -> bool:
     try:
         with open(path, "rb") as file:
             start, sources, _ = marshal.loads(file.read())  # noqa: S302  of our own folder
-        if start != compile(_START, "<bundle>", "exec", dont_inherit=True):
+        if start != _start():
             return False
         found = [os.stat(source) for source, _, _ in sources]
     except (OSError, ValueError, EOFError, TypeError):

@@ -45,7 +45,10 @@ def text(name: str, module: str, home: str) -> bytes:
             raise PermanentError(f"programs can't be started by way of {path!r}: a path must be printable")
     lines = [*_first_lines(where), f"import sys;{search}"]
     if os.path.realpath(home) != os.path.realpath(DEFAULT_HOME):
-        lines.append(f"import os;os.environ.setdefault('QMAILHOME',{home!r})")
+        # Not by os, of which a program from a bundle needs little (bundle_start.py).
+        lines.append(
+            f"import posix;posix.putenv('QMAILHOME',posix.environ.setdefault(b'QMAILHOME',{os.fsencode(home)!r}))"
+        )
     if name in bundles.NAMES:
         lines += bundles.lines(name, home)
     lines.append(f"from {module} import main;main()")

@@ -43,7 +43,9 @@ def inject(args: list[bytes]) -> int:
     Reads descriptor 0 to its end and hands the message over. QuailError if it cannot be queued; 0 if it is.
     """
     options = read_arguments(args)
-    path = os.path.abspath(home())
+    path = home()
+    if not path.startswith("/"):
+        path = os.path.abspath(path)
     control = Control(f"{path}/control")
     splitter = Splitter()
     body: bytes | None = None

@@ -149,7 +149,7 @@ def write_file(path: str, tmp: str, data: bytes) -> None:
 
 def home() -> str:
     """Where this installation lives: $QMAILHOME, else /var/qmail."""
-    return os.environ.get("QMAILHOME") or "/var/qmail"
+    return os.fsdecode(os.environb.get(b"QMAILHOME") or b"/var/qmail")
 
 
 def enter_home() -> None:

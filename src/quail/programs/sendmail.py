@@ -30,7 +30,7 @@ _LOCAL_CLIENT = {
 
 @program("sendmail")
 def main(args: list[bytes]) -> int:
-    name = os.path.basename(sys.argv[0])
+    name = sys.argv[0].rpartition("/")[2]
     if name == "mailq":
         _list_queue()
     if name == "newaliases":
