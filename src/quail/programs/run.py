@@ -20,7 +20,6 @@ from _collections_abc import Callable
 
 from quail.errors import EXIT_PERMANENT, EXIT_TEMPORARY, QuailError, TemporaryError, UsageError
 from quail.inherited import restore_environment
-from quail.oserrors import words
 
 READ_SIZE = 1 << 16
 
@@ -86,8 +85,16 @@ def _usage(body: Callable[[list[bytes]], int | None], name: str) -> str:
     return text.split("\n", 1)[0] if text else f"usage: {name}"
 
 
+def _words(error: OSError) -> str:
+    from quail.oserrors import words  # noqa: PLC0415  most runs need no words
+
+    return words(error)
+
+
 def _with_file(error: OSError) -> str:
-    return f"{os.fsdecode(error.filename)}: {words(error)}" if isinstance(error.filename, str | bytes) else words(error)
+    return (
+        f"{os.fsdecode(error.filename)}: {_words(error)}" if isinstance(error.filename, str | bytes) else _words(error)
+    )
 
 
 def say(line: str) -> None:
@@ -105,7 +112,7 @@ def output(data: bytes) -> None:
         while view:
             view = view[os.write(1, view) :]
     except OSError as error:
-        raise TemporaryError(f"unable to write output: {words(error)}") from error
+        raise TemporaryError(f"unable to write output: {_words(error)}") from error
 
 
 def read_input() -> bytes:
@@ -115,7 +122,7 @@ def read_input() -> bytes:
         while part := os.read(0, READ_SIZE):
             parts.append(part)
     except OSError as error:
-        raise TemporaryError(f"unable to read input: {words(error)}") from error
+        raise TemporaryError(f"unable to read input: {_words(error)}") from error
     return b"".join(parts)
 
 
@@ -125,7 +132,7 @@ def read_file(path: str) -> bytes:
         with open(path, "rb") as file:
             return file.read()
     except OSError as error:
-        raise TemporaryError(f"unable to read {path}: {words(error)}") from error
+        raise TemporaryError(f"unable to read {path}: {_words(error)}") from error
 
 
 def write_file(path: str, tmp: str, data: bytes) -> None:
@@ -144,7 +151,7 @@ def write_file(path: str, tmp: str, data: bytes) -> None:
             failed = f"unable to create {tmp}"
         else:
             failed = f"unable to write to {tmp}"
-        raise TemporaryError(f"{failed}: {words(error)}") from error
+        raise TemporaryError(f"{failed}: {_words(error)}") from error
 
 
 def home() -> str:
@@ -158,4 +165,4 @@ def enter_home() -> None:
     try:
         os.chdir(path)
     except OSError as error:
-        raise TemporaryError(f"unable to chdir to {path}: {words(error)}") from error
+        raise TemporaryError(f"unable to chdir to {path}: {_words(error)}") from error

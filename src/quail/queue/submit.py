@@ -7,11 +7,8 @@ import os
 from _collections_abc import Iterable
 
 from quail.errors import PeerError
-from quail.queue import exits
 from quail.queue.handover import MAX_ADDRESS, MAX_ENVELOPE, MAX_RECIPIENTS, Client, Reply
 from quail.storage.spool import Spool
-
-_DROP_UMASK = 0o027  # the queue service reads what is in the drop by its group
 
 
 def submit(sender: bytes, recipients: list[bytes], chunks: Iterable[bytes], *, home: str) -> Reply:
@@ -49,16 +46,17 @@ def enqueue(sender: bytes, recipients: list[bytes], spool: Spool, *, home: str) 
 
 def _refusal(sender: bytes, recipients: list[bytes]) -> Reply | None:
     """What the queue would not take must not wait for it in the drop."""
+    is_short = 3 + sum([len(address) + 2 for address in (sender, *recipients)]) <= MAX_ENVELOPE
+    unfit = [address for address in (sender, *recipients) if len(address) > MAX_ADDRESS or b"\0" in address]
+    if is_short and not unfit and len(recipients) <= MAX_RECIPIENTS:
+        return None
+    from quail.queue import exits  # noqa: PLC0415  only for a failure
+
     if len(recipients) > MAX_RECIPIENTS:
         return exits.TOO_MANY
-    size = 3
-    for address in (sender, *recipients):
-        if len(address) > MAX_ADDRESS:
-            return exits.reply(exits.ADDRESS_TOO_LONG)
-        if b"\0" in address:
-            return exits.UNFIT
-        size += len(address) + 2
-    return exits.reply(exits.REFUSED) if size > MAX_ENVELOPE else None
+    if unfit:
+        return exits.reply(exits.ADDRESS_TOO_LONG) if len(unfit[0]) > MAX_ADDRESS else exits.UNFIT
+    return exits.reply(exits.REFUSED)
 
 
 def _hand_over(sender: bytes, recipients: list[bytes], spool: Spool, home: str) -> Reply:
@@ -70,9 +68,9 @@ def _hand_over(sender: bytes, recipients: list[bytes], spool: Spool, home: str) 
 
 
 def _drop(sender: bytes, recipients: list[bytes], spool: Spool, home: str) -> Reply:
-    from quail.queue.drop_writer import leave  # noqa: PLC0415  only while the queue service is down
+    from quail.queue import exits  # noqa: PLC0415  only while the queue service is down
+    from quail.queue.drop_writer import leave  # noqa: PLC0415
 
-    umask = os.umask(_DROP_UMASK)
     try:
         leave(sender, recipients, spool.chunks(last=True), directory=f"{home}/queue/drop")
     except (FileNotFoundError, NotADirectoryError, PermissionError) as error:
@@ -83,6 +81,4 @@ def _drop(sender: bytes, recipients: list[bytes], spool: Spool, home: str) -> Re
         if error is spool.failed:
             raise
         return exits.reply(exits.WRITE_ERROR)
-    finally:
-        os.umask(umask)
     return Reply(b"K", b"%d" % os.getpid())
