@@ -125,7 +125,7 @@ def look_into(name, pid):
     attempt(f"{name}: a descriptor", read_link_of_first, pid)
     attempt(f"{name}: maps", read_file, f"/proc/{pid}/maps")
     attempt(f"{name}: folder", os.readlink, f"/proc/{pid}/cwd")
-    attempt(f"{name}: root", os.listdir, f"/proc/{pid}/root/")
+    attempt(f"{name}: root", os.listdir, os.path.join("/proc", str(pid), "root", ""))
 
 
 def read_link_of_first(pid):
