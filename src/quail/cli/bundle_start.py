@@ -74,7 +74,7 @@ def _part_of_os() -> "ModuleType":
             raise AttributeError(name)
         if sys.modules.get("os") is part:
             del sys.modules["os"]
-            import os  # noqa: F401, PLC0415
+            import os  # noqa: F401, PLC0415  it is asked for now; its place is in sys.modules
 
             # What has been changed meanwhile is not in the process's own environment yet, which children get by default.
             for variable in given.keys() - environ.keys():

@@ -27,7 +27,7 @@ def prepare() -> None:
     what each worker would load for itself is loaded once.
     """
     import ctypes  # noqa: PLC0415  qmail-local alone needs none of it
-    import traceback  # noqa: F401, PLC0415
+    import traceback  # noqa: F401, PLC0415  all of these are loaded for those that are forked later
 
     import quail.queue.drop_writer  # noqa: PLC0415
     import quail.queue.program  # noqa: PLC0415

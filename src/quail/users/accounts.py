@@ -56,10 +56,6 @@ class Accounts:
         """Of each account, by its name."""
         return {name: account.uid for name, account in self._by_name.items()}
 
-    def service_uids(self) -> frozenset[int]:
-        """The uids that no mail is delivered as: all but alias's."""
-        return frozenset(account.uid for account in self._by_name.values() if account.name != ALIAS)
-
 
 def _account(name: str) -> Account:
     try:

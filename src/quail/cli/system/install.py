@@ -137,7 +137,8 @@ def settings(name: str) -> dict[str, str]:
     """The control files of a new home: those of config-fast, and what is good today."""
     domains = dict.fromkeys((name, LOCAL_ONLY))
     listed = "".join(f"{domain}\n" for domain in domains)
-    wide = "".join(f"smtp {address}:25\n" for address in ("0.0.0.0", *(["[::]"] if has_ipv6() else [])))  # noqa: S104
+    everywhere = ("0.0.0.0", *(["[::]"] if has_ipv6() else []))  # noqa: S104  a mail server of a machine is for all who send to it
+    wide = "".join(f"smtp {address}:25\n" for address in everywhere)
     return {
         "me": f"{name}\n",
         "defaultdomain": f"{default_domain(name)}\n",
