@@ -56,10 +56,10 @@ def test_lists_have_a_line_for_each_entry(home):
 
 
 def test_files_of_what_is_not_there_are_said_to_be_idle(home):
-    (home / "control/smtproutes").write_bytes(b":relay.example.com\n")
-    assert about(home, "smtproutes")[1:] == [
-        ":relay.example.com",
-        "Nothing reads this file: remote delivery is not in this version.",
+    (home / "control/qmqpservers").write_bytes(b"192.0.2.7\n")
+    assert about(home, "qmqpservers")[1:] == [
+        "192.0.2.7",
+        "Nothing reads this file: handing mail to a QMQP server is not in this version.",
     ]
 
 

@@ -129,6 +129,7 @@ def judge(entry: Entry, values: tuple[str, ...]) -> bytes:
     data = b"".join(line + b"\n" for line in lines)
     try:
         _parse(entry, data)
+        checks.judge_values(entry, entry.name, data)
     except ConfigError as error:
         raise UsageError(f"{entry.name}: {error.reason}; {error.remedy}") from error
     return data

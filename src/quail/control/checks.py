@@ -5,11 +5,13 @@ nobody can have meant it (warnings), and for what another file makes useless. Pa
 """
 
 import os
+import socket
 from collections.abc import Callable, Iterator
 
 from quail.cdb.reader import Reader
 from quail.control.places import rules_folder
-from quail.control.reader import Control, clamp, parse_integer, parse_list, read_file
+from quail.control.reader import Control, clamp, parse_addresses, parse_integer, parse_list, read_file
+from quail.control.routes import parse_relay
 from quail.control.table import CDB, INTEGER, LINE, LIST, LISTEN, PAIRS, TABLE, Entry, absent, bounds
 from quail.errors import ConfigError, PeerError, QuailError
 from quail.message.routing import REMOTE, Routes
@@ -96,6 +98,7 @@ def _file(directory: str, entry: Entry) -> Iterator[Problem]:
         read[entry.kind](entry.name)
         mode = os.stat(path).st_mode
         data = read_file(path) or b""
+        judge_values(entry, path, data)
     except ConfigError as error:
         yield Problem(f"control/{entry.name}", error.line, severity, error.reason, error.remedy)
         return
@@ -116,6 +119,15 @@ def _file(directory: str, entry: Entry) -> Iterator[Problem]:
         yield from _entries(path, entry, data)
     if reason := absent(entry):
         yield _warn(entry.name, 0, f"nothing reads it: {reason}", "keep it for later, or remove it")
+
+
+def judge_values(entry: Entry, path: str, data: bytes) -> None:
+    """ConfigError if the file is well formed, and something in it means nothing to its readers."""
+    if entry.name == "smtproutes":
+        for number, text in parse_list(path, data):
+            parse_relay(path, number, text.partition(b":")[2])
+    elif entry.name == "outgoingip":
+        parse_addresses(path, data)
 
 
 def _one_line(path: str, entry: Entry, data: bytes) -> Iterator[Problem]:
@@ -197,8 +209,20 @@ def _together(control: Control, present: list[str]) -> Iterator[Problem]:
     if "rcptcheck" in present and control.integer("rcptcheck") == 0:
         reason = "mail for unknown users is accepted, and bounces go to senders who are often forged"
         yield _warn("rcptcheck", 1, reason, "write 1")
-    if control.integer("concurrencyremote") and control.line("mode") == b"single":
-        yield _warn("concurrencyremote", 0, "remote delivery is not in this version", "write 0")
+    for address in control.addresses("outgoingip").values():
+        if not _is_own(address):
+            reason = f"{address} is not an address of this host: no mail goes out from it"
+            yield _warn("outgoingip", 0, reason, "write an address that ip addr shows")
+
+
+def _is_own(address: str) -> bool:
+    """Whether a connection could come from this address: the one thing that is asked of it."""
+    try:
+        with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_STREAM) as probe:
+            probe.bind((address, 0))
+    except OSError:
+        return False
+    return True
 
 
 def _waiting(control: Control, local: list[bytes], virtual: dict[bytes, bytes]) -> Iterator[Problem]:

@@ -106,17 +106,41 @@ def parse_listen(path: str, data: bytes) -> list[tuple[str, str, int]]:
     return found
 
 
-def _address(path: str, number: int, place: str) -> tuple[str, int]:
-    from socket import AF_INET, AF_INET6, inet_pton  # noqa: PLC0415  costs start-up time, and only serve comes here
+def ip_version(text: str) -> int:
+    """4 or 6 for an IP address in digits, 0 for anything else."""
+    from _socket import AF_INET, AF_INET6, inet_pton  # noqa: PLC0415  most programs read nothing with addresses
 
+    for version, family in ((4, AF_INET), (6, AF_INET6)):
+        try:
+            inet_pton(family, text)
+        except (OSError, ValueError):
+            continue
+        return version
+    return 0
+
+
+def parse_addresses(path: str, data: bytes) -> dict[int, str]:
+    """By IP version (4, 6): a list of at most one address of each."""
+    found: dict[int, str] = {}
+    for number, line in parse_list(path, data):
+        text = line.decode("ascii", "backslashreplace")
+        version = ip_version(text)
+        if not version:
+            remedy = "write an address in digits, without brackets or port"
+            raise ConfigError(path, number, f"{text} is not an IP address", remedy)
+        if version in found:
+            raise ConfigError(path, number, f"is a second address of IPv{version}", "keep one of them")
+        found[version] = text
+    return found
+
+
+def _address(path: str, number: int, place: str) -> tuple[str, int]:
     host, _, port = place.rpartition(":")
     six = host[:1] == "[" and host[-1:] == "]"
     address = host[1:-1] if six else host
-    try:
-        inet_pton(AF_INET6 if six else AF_INET, address)
-    except OSError:
+    if ip_version(address) != (6 if six else 4):
         remedy = "write an IP address and a port: 0.0.0.0:25, or [::1]:25 for IPv6"
-        raise ConfigError(path, number, f"{place} does not begin with an IP address", remedy) from None
+        raise ConfigError(path, number, f"{place} does not begin with an IP address", remedy)
     if not (port.isascii() and port.isdigit() and len(port) <= 5 and int(port) < 65536):
         raise ConfigError(path, number, f"{place} does not end in a port", "write a number up to 65535 after the colon")
     return address, int(port)
@@ -195,6 +219,11 @@ class Control:
         """control/listen: see parse_listen. Empty without the file."""
         _entry("listen", LISTEN)
         return parse_listen(self.path("listen"), read_file(self.path("listen")) or b"")
+
+    def addresses(self, name: str) -> dict[int, str]:
+        """Entries of control/outgoingip: see parse_addresses."""
+        _entry(name, LIST)
+        return parse_addresses(self.path(name), read_file(self.path(name)) or b"")
 
     def judge_line(self, entry: Entry, value: bytes) -> None:
         """Raise ConfigError if a line file must not have this value."""

@@ -22,7 +22,6 @@ SERVED = ("smtp",)
 
 # Programs of qmail that this version does not have. Their files are known, so that a site can bring its control/ along.
 NOT_YET = {
-    "qmail-remote": "remote delivery is not in this version",
     "qmail-qmqpc": "handing mail to a QMQP server is not in this version",
 }
 
@@ -69,7 +68,7 @@ class Entry:
 # A row has its facts on the first line and its sentence on the next.
 # fmt: off
 _QMAIL = (
-    Entry("me", LINE, None, "smtpd", required=True, blank=False,
+    Entry("me", LINE, None, "smtpd rspawn qmail-remote", required=True, blank=False,
           doc="full name of this host; stands in for many other files that are missing"),
     Entry("badmailfrom", LIST, (), "smtpd", example="@spam.example",
           doc="senders whose mail is refused: whole addresses, or @host for everybody there"),
@@ -93,7 +92,7 @@ _QMAIL = (
           doc="local part of the address that double bounces go to; an empty file discards them"),
     Entry("envnoathost", LINE, b"envnoathost", "queue users", me=True, blank=False,
           doc="host part given to a recipient that has none"),
-    Entry("helohost", LINE, None, "qmail-remote", me=True, required=True, blank=False, effect=EACH_RUN,
+    Entry("helohost", LINE, None, "rspawn qmail-remote", me=True, required=True, blank=False,
           doc="name by which this host greets others"),
     Entry("idhost", LINE, b"idhost", "qmail-inject", me=True, effect=EACH_RUN,
           doc="host part of the Message-ID fields made here"),
@@ -117,11 +116,11 @@ _QMAIL = (
           doc="domains that mail from outside is accepted for; .domain means all below it; without the file, none"),
     Entry("smtpgreeting", LINE, None, "smtpd", me=True, required=True, blank=False,
           doc="how the SMTP server greets; must begin with the name of this host"),
-    Entry("smtproutes", PAIRS, (), "qmail-remote", effect=EACH_RUN, example="example.com:relay.example.com:26",
-          doc="lines host:relay or host:relay:port that go before the DNS"),
-    Entry("timeoutconnect", INTEGER, 60, "qmail-remote", low=1, unit="seconds", effect=EACH_RUN,
+    Entry("smtproutes", PAIRS, (), "rspawn qmail-remote", example="example.com:relay.example.com:26",
+          doc="lines host:relay or host:relay:port that go before the DNS; host:qmtp:relay for a relay that takes QMTP"),
+    Entry("timeoutconnect", INTEGER, 60, "rspawn qmail-remote", low=1, unit="seconds",
           doc="longest wait for a remote host to take a connection"),
-    Entry("timeoutremote", INTEGER, 1200, "qmail-remote", low=1, unit="seconds", effect=EACH_RUN,
+    Entry("timeoutremote", INTEGER, 1200, "rspawn qmail-remote", low=1, unit="seconds",
           doc="longest wait for each answer of a remote host"),
     Entry("timeoutsmtpd", INTEGER, 1200, "smtpd", low=1, unit="seconds",
           doc="longest silence of an SMTP client"),
@@ -160,6 +159,8 @@ _OWN = (
           doc="space of the queue's file system that new mail leaves free"),
     Entry("mode", LINE, b"system", "serve qmail-pw2u", blank=False, choices=(b"single", b"system"), effect=RESTART,
           example="single", own=True, doc="single: all services run as the user that starts them; system: as qmail's accounts"),
+    Entry("outgoingip", LIST, (), "rspawn qmail-remote", example="192.0.2.1", own=True,
+          doc="addresses of this host that connections to others come from: one of IPv4, one of IPv6, or both"),
     Entry("programtimeout", INTEGER, 3600, "lspawn qmail-local", unit="seconds", own=True,
           doc="how long a program named in a .qmail file may run before it is ended and its delivery put off; 0 for ever"),
     Entry("rcptcheck", INTEGER, 1, "smtpd users", high=1, own=True,

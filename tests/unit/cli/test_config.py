@@ -203,7 +203,11 @@ def test_set_warns_of_what_does_not_fit_the_rest(home: str) -> None:
         ("locals", "a.example", "This counts when quail serve starts next."),
         ("smtpdworkers", "3", "This counts when quail serve starts next."),
         ("morercpthosts", "a.example", "Now call qmail-newmrh"),
-        ("helohost", "a.example", "Nothing reads helohost yet: remote delivery is not in this version."),
+        (
+            "qmqpservers",
+            "192.0.2.7",
+            "Nothing reads qmqpservers yet: handing mail to a QMQP server is not in this version.",
+        ),
     ],
 )
 def test_next_step_while_nothing_runs(home: str, name: str, value: str, said: str) -> None:

@@ -46,6 +46,8 @@ def only(home: str) -> tuple[str, int, str, str]:
 def test_a_sound_home_has_no_problems(home: str) -> None:
     put(home, "control/virtualdomains", b"shop.example.com:jane\nnot.example.com:\n")
     put(home, "control/databytes", b"50000000\n")
+    put(home, "control/smtproutes", b":relay.example.com\nexample.org:\nexample.net:qmtp:[2001:db8::1]:628\n")
+    put(home, "control/outgoingip", b"127.0.0.1\n")
     put(home, "control/.me.tmp", b"left by a crash")
     assert check(home) == []
 
@@ -83,8 +85,11 @@ def test_no_home_at_all(tmp_path) -> None:
         ("virtualdomains", b"jane", 1, "has no colon"),
         ("percenthack", b"example.com", 0, "example.com" + CAN_RELAY),
         ("listen", b"smtp 127.0.0.1:2525\npop3 127.0.0.1:2110", 2, "pop3 is not in this version"),
-        ("smtproutes", b":relay.example.com", 0, "nothing reads it: remote delivery is not in this version"),
-        ("concurrencyremote", b"20", 0, "remote delivery is not in this version"),
+        ("qmqpservers", b"192.0.2.7", 0, "nothing reads it: handing mail to a QMQP server is not in this version"),
+        ("smtproutes", b"a:b:1\n# c\nd:e:0", 3, "'e:0' has no port after its last colon"),
+        ("outgoingip", b"127.0.0.1\n::1\n127.0.0.2", 3, "is a second address of IPv4"),
+        ("outgoingip", b"[::1]", 1, "[::1] is not an IP address"),
+        ("outgoingip", b"192.0.2.1", 0, "192.0.2.1 is not an address of this host: no mail goes out from it"),
         ("morercpthosts.cdb", b"x", 0, "is not a whole cdb file"),
         ("localz", b"x", 0, "nothing reads a file of this name"),
     ],
@@ -112,8 +117,12 @@ def test_severity_tells_what_stops_from_what_is_odd(home: str) -> None:
     ("name", "data", "severity"),
     [
         ("timeoutsmtpd", b"long", ERROR),
-        ("timeoutremote", b"long", WARNING),
-        ("smtproutes", b"example.com", WARNING),
+        ("timeoutremote", b"long", ERROR),
+        ("smtproutes", b"example.com", ERROR),
+        ("smtproutes", b"example.com:a b", ERROR),
+        ("outgoingip", b"mail.example.com", ERROR),
+        ("outgoingip", b"192.0.2.1", WARNING),
+        ("qmqpservers", b"192.0.2.7", WARNING),
         ("morercpthosts", b"example.com\r\n", WARNING),
     ],
 )

@@ -72,5 +72,5 @@ def test_minfree_keeps_two_segments_and_more_by_default() -> None:
 
 
 def test_absent_names_the_missing_feature() -> None:
-    assert table.absent(TABLE["smtproutes"]) == "remote delivery is not in this version"
-    assert table.absent(TABLE["rcpthosts"]) is None
+    assert table.absent(TABLE["qmqpservers"]) == "handing mail to a QMQP server is not in this version"
+    assert table.absent(TABLE["smtproutes"]) is None
