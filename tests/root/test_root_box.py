@@ -64,7 +64,7 @@ def test_the_loopback_is_its_own_unless_asked_for(test_root):
 
 def test_quails_dependencies_work_as_an_ordinary_user(test_root):
     with test_root.enter() as box:
-        code = "import os, click, rich, uvloop, quail.errors; print(os.getuid(), os.getgroups())"
+        code = "import os, click, dns, idna, rich, uvloop, quail.errors; print(os.getuid(), os.getgroups())"
         done = box.run(["python3", "-c", code], user=TESTER, env=QUAIL_ENVIRONMENT)
         assert done.stdout == f"{TESTER} []\n"
 

@@ -9,7 +9,7 @@ import sys
 import sysconfig
 
 # What `quail` imports beside the library; the last three come with rich. A test holds them to pyproject.toml.
-DEPENDENCIES = ("uvloop", "click", "rich", "markdown_it", "mdurl", "pygments")
+DEPENDENCIES = ("uvloop", "dns", "idna", "click", "rich", "markdown_it", "mdurl", "pygments")
 
 
 def interpreter() -> str:
