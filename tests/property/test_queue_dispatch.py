@@ -55,7 +55,7 @@ class DispatchMachine(RuleBasedStateMachine):
     @rule(recipients=st.lists(st.sampled_from(RECIPIENTS), min_size=1, max_size=5, unique=True))
     def found_at_start(self, recipients):
         self.bench.dispatcher.resume(self.bench.stored(recipients))
-        self.bench.dispatcher.dispatch()
+        self.bench.dispatch()
 
     def report(self, index, letter):
         bench = self.bench
@@ -63,8 +63,8 @@ class DispatchMachine(RuleBasedStateMachine):
             return
         index %= len(bench.started)
         delivery = bench.started[index]
-        key = delivery.message.number, delivery.recipient
-        late = bench.clock > delivery.message.birth + 1000
+        key = delivery.group.message.number, delivery.recipient
+        late = bench.clock > delivery.group.message.birth + 1000
         assert self.over[key] == 0, "delivered although it was over"
         bench.report(letter, index=index)
         if letter in (b"K", b"D") or late:
@@ -121,12 +121,12 @@ class DispatchMachine(RuleBasedStateMachine):
     @rule()
     def alarm(self):
         self.bench.dispatcher.tick(everything=True)
-        self.bench.dispatcher.dispatch()
+        self.bench.dispatch()
 
     @rule(number=numbers)
     def retry(self, number):
         self.bench.dispatcher.release(number)
-        self.bench.dispatcher.dispatch()
+        self.bench.dispatch()
 
     @rule(number=numbers)
     def hold(self, number):
@@ -146,7 +146,7 @@ class DispatchMachine(RuleBasedStateMachine):
     @rule()
     def service_is_lost(self):
         bench = self.bench
-        bench.started = [delivery for delivery in bench.started if delivery.channel != "local"]
+        bench.started = [delivery for delivery in bench.started if delivery.group.channel != "local"]
         bench.connected = False
         bench.dispatcher.lost("local")
 
@@ -155,23 +155,24 @@ class DispatchMachine(RuleBasedStateMachine):
         bench = self.bench
         bench.connected = True
         bench.dispatcher.available("local")
-        bench.dispatcher.dispatch()
+        bench.dispatch()
 
     # Always.
 
     @invariant()
     def limits_hold(self):
         bench = self.bench
-        count = Counter(delivery.channel for delivery in bench.started)
+        groups = {delivery.group for delivery in bench.started}
+        count = Counter(group.channel for group in groups)
         assert count["local"] <= 3
         assert count["remote"] <= 2
-        assert max(Counter((d.channel, d.destination) for d in bench.started).values(), default=0) <= 2
+        assert max(Counter((g.channel, g.destination) for g in groups).values(), default=0) <= 2
         for name, channel in bench.dispatcher.channels.items():
             assert channel.running == count[name]
 
     @invariant()
     def nobody_is_served_twice_at_a_time(self):
-        pairs = Counter((d.message.number, d.recipient) for d in self.bench.started)
+        pairs = Counter((d.group.message.number, d.recipient) for d in self.bench.started)
         assert max(pairs.values(), default=0) <= 1
         assert all(not self.over[pair] for pair in pairs)
 

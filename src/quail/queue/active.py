@@ -1,11 +1,11 @@
 """A message while something happens to it: its envelope taken apart, and its body while there is room to keep it."""
 
 import os
-from collections.abc import Iterable
+from itertools import islice
 
 from quail.queue.records import Accepted
 
-_FEW = 8  # recipients that are sooner looked through than sorted into groups
+_FEW = 8  # recipients that are sooner looked through than sorted into lines
 
 
 class Active:
@@ -14,7 +14,7 @@ class Active:
     """
 
     __slots__ = (
-        "_groups", "accepted", "birth", "body", "failed", "fd", "in_flight", "left", "marks", "next_try", "number", "removed",
+        "_lines", "accepted", "birth", "body", "failed", "fd", "in_flight", "left", "marks", "next_try", "number", "removed",
         "size", "tried", "waiting",
     )  # fmt: skip
 
@@ -27,7 +27,7 @@ class Active:
         self.birth = birth
         self.size = size
         self.left = left
-        self._groups: dict[tuple[str, bytes], list[int]] | None = None
+        self._lines: dict[tuple[str, bytes], list[int]] | None = None
         self.body: bytes | None = None
         self.fd = -1
         self.in_flight: set[int] = set()
@@ -38,28 +38,36 @@ class Active:
         self.marks = 0  # entries that are not settled yet
         self.removed = False  # by an operator, while deliveries were on their way
 
-    def due(self, channel: str, destination: bytes) -> list[int]:
-        """Recipients whose turn it is at the destination."""
+    def due(self, channel: str, destination: bytes, most: int) -> list[int]:
+        """The first recipients, `most` at most, whose turn it is at the destination."""
         if len(self.left) <= _FEW:
-            numbers: Iterable[int] = [
+            due = [
                 number
                 for number, (where, address) in self.left.items()
-                if where == channel and destination_of(where, address) == destination
+                if where == channel and not self._had_its_turn(number) and destination_of(where, address) == destination
             ]
-        else:
-            numbers = self._grouped().get((channel, destination), ())
-        return [number for number in numbers if not self._had_its_turn(number)]
+            return due[:most]
+        line = self._line(channel, destination)
+        while line and self._had_its_turn(line[-1]):
+            line.pop()
+        return list(islice((number for number in reversed(line) if not self._had_its_turn(number)), most))
 
     def _had_its_turn(self, number: int) -> bool:
         return number not in self.left or number in self.in_flight or number in self.tried
 
-    def _grouped(self) -> dict[tuple[str, bytes], list[int]]:
-        """Recipients by destination: a long list is walked once, not for each of its destinations."""
-        if self._groups is None:
-            self._groups = {}
-            for number, (where, address) in self.left.items():
-                self._groups.setdefault((where, destination_of(where, address)), []).append(number)
-        return self._groups
+    def _line(self, channel: str, destination: bytes) -> list[int]:
+        """The recipients of a destination, the first at the end, less some who had their turn: a long list is walked once, not
+        for each of its destinations and groups.
+        """
+        if self._lines is None:
+            self._lines = {}
+            for number, (where, address) in reversed(self.left.items()):
+                self._lines.setdefault((where, destination_of(where, address)), []).append(number)
+        return self._lines.get((channel, destination), [])
+
+    def new_turns(self) -> None:
+        """Recipients that had their turn, or were on their way, have one again."""
+        self._lines = None
 
     def destinations(self, channel: str) -> dict[bytes, None]:
         """Where the recipients of the channel are, each once, in their order."""

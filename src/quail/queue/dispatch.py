@@ -1,34 +1,31 @@
 """What qmail-send decides: which delivery starts, what a report means, when a message is tried again, bounced or finished.
 
-No I/O of its own: it speaks through a Store (reading), `submit` (entries for the next batch), `start` (a delivery begins) and
+No I/O of its own: it speaks through a Store (reading), `submit` (entries for the next batch), `start` (a group begins) and
 `log`; the caller gives the time. Lines are those of qmail-log(5).
 """
 
-import heapq
 from collections.abc import Callable
 from typing import Any
 
 from quail.errors import PeerError, TemporaryError
 from quail.message.logtext import safe
 from quail.message.routing import Routes
-from quail.message.verp import expand
 from quail.queue import records
 from quail.queue.active import Active, destination_of
+from quail.queue.group import MAX_GROUP, Delivery, Group
 from quail.queue.records import Accepted
 from quail.queue.schedule import LOCAL, REMOTE, Channel, next_try
 from quail.queue.store import DamagedBodyError, Entry, Store
+from quail.queue.timers import Timers
 
 KEPT_BODIES = 32 << 20  # bytes of bodies that stay in memory for the next delivery of their message
 KEPT_FILES = 256  # open large bodies, likewise
 KEPT_MESSAGES = 20_000  # envelopes in memory; what waits beyond them is read back when its turn has come
-_SPARE_TIMERS = 10_000  # that are out of date, before they are swept out
 _TIMERS_AT_ONCE = 500  # messages that are read back before anything else has its turn
+_STARTS_AT_ONCE = 200  # recipients of each channel, likewise
 TROUBLE_DELAY = 123  # seconds until a message that could not be read is tried again (facts 7.3)
 _TOO_LONG = b"I'm not going to try again; this message has been in the queue too long.\n"
 _CHANNELS = (LOCAL, REMOTE)
-# A timer is one number, (seconds << 44 | message << 1 | remote), because there may be millions.
-_NUMBER = (1 << 43) - 1
-_WHOSE = (1 << 44) - 1
 
 
 class Rules:
@@ -42,22 +39,6 @@ class Rules:
         self.lifetime = lifetime
 
 
-class Delivery:
-    """One recipient on its way. `address` is the recipient as delivery sees it; `sender` is already expanded (VERP)."""
-
-    __slots__ = ("address", "channel", "destination", "message", "number", "recipient", "sender")
-
-    def __init__(self, number: int, message: Active, recipient: int, channel: str, destination: bytes) -> None:
-        """`number` counts from 1 in this process, `recipient` is its number in the message."""
-        self.number = number
-        self.message = message
-        self.recipient = recipient
-        self.channel = channel
-        self.destination = destination
-        self.address = message.left[recipient][1]
-        self.sender = expand(message.accepted.sender, self.address)
-
-
 class Dispatcher:
     """See the module. Every public method is called with the state settled and returns at once."""
 
@@ -68,13 +49,13 @@ class Dispatcher:
         limits: dict[str, tuple[int, int]],
         *,
         submit: Callable[[Entry], None],
-        start: Callable[[Delivery], bool],
+        start: Callable[[Group], bool],
         bounce: Callable[[Active], None],
         log: Callable[[str], None],
         now: Callable[[], float],
         seen: Callable[[int, Accepted], None] = lambda _number, _accepted: None,
     ) -> None:
-        """`limits`: channel to (all, each destination). `start` says whether the delivery could be handed over; `bounce` is
+        """`limits`: channel to (all, each destination). `start` says whether the group could be handed over; `bounce` is
         called when all recipients are done and some failed, and later calls finish(). `seen` is told of each message that
         comes into memory, perhaps again and again.
         """
@@ -90,8 +71,7 @@ class Dispatcher:
         self._kept_bytes = 0
         self._kept_files = 0
         self._down: set[str] = set()  # channels whose delivery service took nothing the last time
-        self._timers: list[int] = []  # a heap
-        self._rush: list[int] = []  # timers that ALRM has made due, the latest first
+        self._timers = Timers(store.state)
         self._last_delivery = 0
         self._last_old = self._last_taken_up = 0  # message numbers: between them is what take_up() has yet to resume
         self._all_due = False
@@ -183,16 +163,22 @@ class Dispatcher:
 
     # Deliveries start.
 
-    def dispatch(self) -> None:
-        """Start what the limits allow."""
+    def dispatch(self) -> bool:
+        """Start what the limits allow, some at a time: whether to call again soon, because more may start."""
         if self.exiting or self.suspended:
-            return
+            return False
+        more = False
         for channel in self.channels.values():
+            left = _STARTS_AT_ONCE
             while channel.name not in self._down and (turn := channel.next()) is not None:
                 destination, number, fresh = turn
                 message = self._load(number)
-                if message is not None:
-                    self._start_at(channel, destination, message, fresh=fresh)
+                # A turn that comes to nothing takes its time too.
+                left -= 1 if message is None else self._start_group(channel, destination, message, fresh=fresh)
+                if left <= 0:
+                    more = True
+                    break
+        return more
 
     def available(self, channel: str) -> None:
         """The channel's delivery service takes jobs (again)."""
@@ -236,57 +222,61 @@ class Dispatcher:
         """Nothing is delivered any more, although the store still has the message."""
         return number in self._finishing or number in self._bouncing
 
-    def _start_at(self, channel: Channel, destination: bytes, message: Active, *, fresh: bool) -> None:
-        due = message.due(channel.name, destination)
-        room = channel.room(destination)
-        if len(due) > room:
-            # The rest queues up again, behind other messages: a long list of recipients keeps nobody else waiting.
-            channel.add(destination, message.number, fresh=fresh)
-            message.waiting += 1
-        for recipient in due[:room]:
-            self._last_delivery += 1
-            delivery = Delivery(self._last_delivery, message, recipient, channel.name, destination)
+    def _start_group(self, channel: Channel, destination: bytes, message: Active, *, fresh: bool) -> int:
+        """Start as many recipients as may travel together; how many turns they count for."""
+        most = MAX_GROUP if channel.name == REMOTE else 1
+        due = message.due(channel.name, destination, most + 1)
+        if due:
+            group = Group(message, channel.name, destination, due[:most], self._last_delivery + 1, self._now())
+            if len(group.deliveries) < len(due):
+                # The rest queues up again, behind other messages: a long list of recipients keeps nobody else waiting.
+                channel.add(destination, message.number, fresh=fresh)
+                message.waiting += 1
+            self._last_delivery = group.deliveries[-1].number
             channel.started(destination)
-            message.in_flight.add(recipient)
-            self.deliveries[delivery.number] = delivery
-            self._log(
-                f"starting delivery {delivery.number}: msg {message.number} to {channel.name} {safe(delivery.address)}"
-            )
+            for delivery in group.deliveries:
+                message.in_flight.add(delivery.recipient)
+                self.deliveries[delivery.number] = delivery
+                self._log(
+                    f"starting delivery {delivery.number}: msg {message.number} to {channel.name} {safe(delivery.address)}"
+                )
             self.log_status()
-            if not self._start(delivery):
+            if not self._start(group):
                 self._down.add(channel.name)
-                self._take_back(delivery)
-                break
+                self._take_back(group)
         if self._kept_bytes > KEPT_BODIES or self._kept_files > KEPT_FILES:
             self._drop_body(message)
         self._forget_if_idle(message)
+        return max(1, len(due))
 
-    def _take_back(self, delivery: Delivery) -> None:
-        """It could not be handed over: as if it had never begun."""
-        del self.deliveries[delivery.number]
-        message = delivery.message
-        message.in_flight.discard(delivery.recipient)
-        channel = self.channels[delivery.channel]
-        channel.ended(delivery.destination)
-        self._log(f"delivery {delivery.number}: deferral: {safe(b'no connection to the delivery service')}")
+    def _take_back(self, group: Group) -> None:
+        """It could not be handed over, or got lost: as if what has no report yet had never begun."""
+        message = group.message
+        channel = self.channels[group.channel]
+        channel.ended(group.destination)
+        left = [delivery for delivery in group.deliveries if self.deliveries.pop(delivery.number, None) is not None]
+        for delivery in left:
+            message.in_flight.discard(delivery.recipient)
+            self._log(f"delivery {delivery.number}: deferral: {safe(b'no connection to the delivery service')}")
         self.log_status()
         if message.removed:
-            self._recipient_done(message, delivery.recipient, None)
+            for delivery in left:
+                self._recipient_done(message, delivery.recipient, None)
         else:
-            channel.add(delivery.destination, message.number, fresh=True, front=True)
+            message.new_turns()
+            channel.add(group.destination, message.number, fresh=True, front=True)
             message.waiting += 1
 
     # Reports come.
 
-    def report(self, number: int, letter: bytes, text: bytes) -> None:
-        """How delivery `number` went: K, Z or D, and why."""
+    def report(self, number: int, letter: bytes, text: bytes, host_down: bool = False) -> None:
+        """How delivery `number` went: K, Z or D, and why; `host_down`: its host took no message from anybody."""
         delivery = self.deliveries.pop(number, None)
         if delivery is None:
             self._log("warning: internal error: delivery report out of range")
             return
-        message, recipient = delivery.message, delivery.recipient
-        channel = self.channels[delivery.channel]
-        channel.ended(delivery.destination)
+        group, recipient = delivery.group, delivery.recipient
+        message = group.message
         message.in_flight.discard(recipient)
         now = self._now()
         if letter == b"Z" and now > message.birth + self.rules.lifetime:
@@ -299,18 +289,22 @@ class Dispatcher:
             self._log(f"delivery {number}: deferral: {safe(text)}")
         else:
             self._log(f"delivery {number}: report mangled, will defer")
-        self.log_status()
+        group.host_down |= host_down
+        group.missing -= 1
+        if not group.missing:
+            self.channels[group.channel].ended(group.destination)
+            self.log_status()
         if letter in (b"K", b"D") or message.removed:
             self._recipient_done(message, recipient, None if letter == b"K" else text)
         else:
             message.tried.add(recipient)
-            self._defer(message, delivery.channel, now)
+            self._defer(message, group.channel, now)
         self._forget_if_idle(message)
 
     def lost(self, channel: str) -> None:
         """The delivery service of the channel went away: what was in flight is tried again, in its turn."""
-        for delivery in [d for d in self.deliveries.values() if d.channel == channel]:
-            self._take_back(delivery)
+        for group in {d.group: None for d in self.deliveries.values() if d.group.channel == channel}:
+            self._take_back(group)
 
     def _recipient_done(self, message: Active, recipient: int, failure: bytes | None) -> None:
         del message.left[recipient]
@@ -395,38 +389,24 @@ class Dispatcher:
     # Time passes, operators act.
 
     def _set_timer(self, number: int, channel: str, when: int) -> None:
-        heapq.heappush(self._timers, when << 44 | number << 1 | (channel == REMOTE))
-        if len(self._timers) > 4 * len(self._store.state) + _SPARE_TIMERS:
-            self._sweep_timers()
-
-    def _sweep_timers(self) -> None:
-        """Whoever retries everything again and again leaves old timers behind: the last of each message counts."""
-        latest: dict[int, int] = {}
-        for timer in sorted(self._timers):
-            if (timer >> 1 & _NUMBER) in self._store.state:
-                latest[timer & _WHOSE] = timer
-        self._timers = sorted(latest.values())
+        self._timers.set(number, remote=channel == REMOTE, when=when)
 
     def next_timer(self) -> int | None:
         """When tick() has something to do, in seconds since 1970."""
-        return self._timers[0] >> 44 if self._timers else None
+        return self._timers.next()
 
     def tick(self, *, everything: bool = False) -> bool:
         """Move what is due (or everything, at ALRM) from the timers to the queues: some at a time; whether more is due."""
         self._down.clear()  # ask again now and then, whatever was said before
         if everything:
             self._all_due = self._last_taken_up < self._last_old
-            self._rush = sorted(self._rush + self._timers, reverse=True)
-            self._timers = []
+            self._timers.everything_is_due()
         now = int(self._now())
         for _ in range(_TIMERS_AT_ONCE):
-            if self._rush:
-                timer = self._rush.pop()
-            elif self._timers and self._timers[0] >> 44 <= now:
-                timer = heapq.heappop(self._timers)
-            else:
+            due = self._timers.take(now)
+            if due is None:
                 return False
-            self._due(timer >> 1 & _NUMBER, REMOTE if timer & 1 else LOCAL)
+            self._due(due[0], REMOTE if due[1] else LOCAL)
         return True
 
     def _due(self, number: int, channel: str) -> None:
@@ -450,6 +430,7 @@ class Dispatcher:
                 self.channels[channel].add(destination, number, fresh=False)
             return
         message.tried = {n for n in message.tried if n in message.left and message.left[n][0] != channel}
+        message.new_turns()
         message.next_try.pop(channel, None)
         self._enqueue(message, (channel,), fresh=False)
 
@@ -465,6 +446,7 @@ class Dispatcher:
             self.resume(number)
         else:
             message.tried.clear()
+            message.new_turns()
             message.next_try.clear()
             self._enqueue(message, _CHANNELS, fresh=False)
 

@@ -79,13 +79,16 @@ def routes():
 
 
 class Bench:
-    """`entries` wait to be settled; `started` are deliveries without a report; `bounces` are messages whose bounce is due."""
+    """`entries` wait to be settled; `started` are deliveries without a report; `groups` are the addresses of every
+    group that was ever handed over; `bounces` are messages whose bounce is due.
+    """
 
     def __init__(self, *, local=10, remote=20, each=20, lifetime=WEEK):
         self.store = MemoryStore()
         self.clock = float(BIRTH)
         self.entries = []
         self.started = []
+        self.groups = []
         self.bounces = []
         self.lines = []
         self.connected = True
@@ -101,10 +104,16 @@ class Bench:
             now=lambda: self.clock,
         )
 
-    def _start(self, delivery):
+    def _start(self, group):
         if self.connected:
-            self.started.append(delivery)
+            self.groups.append([delivery.address for delivery in group.deliveries])
+            self.started += group.deliveries
         return self.connected
+
+    def dispatch(self):
+        """As often as there is something to start."""
+        while self.dispatcher.dispatch():
+            pass
 
     def stored(self, recipients, *, sender=b"from@x", body=b"body\n", retry=(0, 0)):
         """A message in the store that the dispatcher has not been told of."""
@@ -118,14 +127,14 @@ class Bench:
         number = self.stored(recipients, sender=sender, body=body)
         accepted, time, content = self.store.messages[number]
         self.dispatcher.admit(number, accepted, time, len(content), content)
-        self.dispatcher.dispatch()
+        self.dispatch()
         return number
 
-    def report(self, letter, text=b"why", *, index=0):
+    def report(self, letter, text=b"why", *, index=0, host_down=False):
         """How the delivery that has waited longest went."""
         delivery = self.started.pop(index)
-        self.dispatcher.report(delivery.number, letter, text)
-        self.dispatcher.dispatch()
+        self.dispatcher.report(delivery.number, letter, text, host_down)
+        self.dispatch()
         return delivery
 
     def settle(self, count=None):
@@ -141,7 +150,7 @@ class Bench:
             elif entry.kind == records.RELEASED:
                 self.dispatcher.release(entry.number)
         self.dispatcher.suspended = False
-        self.dispatcher.dispatch()
+        self.dispatch()
 
     def settle_all(self):
         while self.entries:
@@ -151,7 +160,7 @@ class Bench:
         """Time passes."""
         self.clock += seconds
         self.dispatcher.tick()
-        self.dispatcher.dispatch()
+        self.dispatch()
 
     def hold(self, number):
         """As the operator's socket does."""

@@ -3,7 +3,7 @@
 import pytest
 from tests.unit.queue.dispatching import BIRTH, Bench
 
-from quail.queue import dispatch, records
+from quail.queue import dispatch, records, timers
 
 
 @pytest.fixture
@@ -13,19 +13,19 @@ def bench():
 
 def alarm(bench):
     bench.dispatcher.tick(everything=True)
-    bench.dispatcher.dispatch()
+    bench.dispatch()
 
 
 def retry(bench, number=1):
     bench.dispatcher.release(number)
-    bench.dispatcher.dispatch()
+    bench.dispatch()
 
 
 def test_a_held_message_waits_until_it_is_released(bench):
     number = bench.stored([b"a@here"])
     bench.dispatcher.resume(number)
     bench.hold(number)
-    bench.dispatcher.dispatch()
+    bench.dispatch()
     assert not bench.started
     bench.settle_all()
     bench.wait(1000)
@@ -146,11 +146,11 @@ def test_remove_a_waiting_message(bench):
     bench.dispatcher.resume(number)
     bench.dispatcher.remove(number)
     bench.dispatcher.remove(number)
-    bench.dispatcher.dispatch()
+    bench.dispatch()
     assert not bench.started
     assert bench.kinds() == [records.FINISHED]
     bench.settle_all()
-    bench.dispatcher.dispatch()
+    bench.dispatch()
     assert bench.lines.count(f"end msg {number}") == 1
     bench.nothing_is_kept()
 
@@ -161,7 +161,7 @@ def test_remove_a_fresh_message_that_waits_for_its_turn():
     bench.dispatcher.remove(1)
     bench.settle_all()
     bench.dispatcher.channels["local"].limit = 10
-    bench.dispatcher.dispatch()
+    bench.dispatch()
     assert not bench.started
     bench.nothing_is_kept()
 
@@ -184,7 +184,7 @@ def test_remove_in_flight_and_the_delivery_service_is_lost(bench):
     bench.dispatcher.remove(1)
     bench.started.clear()
     bench.dispatcher.lost("local")
-    bench.dispatcher.dispatch()
+    bench.dispatch()
     assert not bench.started
     bench.settle_all()
     bench.nothing_is_kept()
@@ -239,7 +239,7 @@ def test_retry_of_a_held_message_keeps_it_held(bench):
 
 
 def test_timers_of_messages_retried_again_and_again_do_not_pile_up(bench, monkeypatch):
-    monkeypatch.setattr(dispatch, "_SPARE_TIMERS", 100)
+    monkeypatch.setattr(timers, "SPARE", 100)
     for n in range(20):
         bench.accept(b"r%d@far.org" % n)
     while bench.started:
@@ -249,7 +249,7 @@ def test_timers_of_messages_retried_again_and_again_do_not_pile_up(bench, monkey
         bench.clock += 1
         for number in range(1, 21):
             bench.dispatcher.release(number)
-        bench.dispatcher.dispatch()
+        bench.dispatch()
         while bench.started:
             bench.report(b"Z")
         bench.entries.clear()
@@ -257,7 +257,7 @@ def test_timers_of_messages_retried_again_and_again_do_not_pile_up(bench, monkey
     assert len(bench.dispatcher._timers) <= 180
     bench.clock += 1_000_000
     bench.dispatcher.tick()
-    bench.dispatcher.dispatch()
+    bench.dispatch()
     assert len(bench.started) == 20
 
 
@@ -279,7 +279,7 @@ def test_an_alarm_for_a_long_queue_lets_others_have_their_turn(bench, monkeypatc
     for n in range(25):
         bench.dispatcher.resume(bench.stored([b"r%d@far.org" % n], retry=(0, BIRTH + 5000)))
     assert bench.dispatcher.tick(everything=True)
-    bench.dispatcher.dispatch()
+    bench.dispatch()
     assert len(bench.started) == 10
     bench.report(b"Z")  # is not due again because of the same alarm
     assert bench.dispatcher.tick()

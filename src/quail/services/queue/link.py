@@ -9,7 +9,7 @@ from collections.abc import Callable
 from quail.errors import PeerError
 from quail.net import descriptors, lspawn_protocol
 from quail.net.frames import Splitter
-from quail.queue.dispatch import Delivery
+from quail.queue.group import Group
 
 _AGAIN = 0.2  # seconds between attempts to connect
 _CHUNK = 1 << 16
@@ -63,11 +63,12 @@ class Link:
         self._loop.add_reader(sock.fileno(), self._read)
         self._ready()
 
-    def start(self, delivery: Delivery) -> bool:
-        """Hand a delivery over; False when that can't be done now."""
+    def start(self, group: Group) -> bool:
+        """Hand a group of one over; False when that can't be done now."""
         if self._socket is None:
             return False
-        message = delivery.message
+        message = group.message
+        (delivery,) = group.deliveries
         flags, body, descriptor = 0, message.body or b"", -1
         if message.fd >= 0:
             flags, body = lspawn_protocol.DESCRIPTOR, b""
@@ -77,7 +78,7 @@ class Link:
             except OSError as error:
                 self._log(f"warning: no descriptor for delivery {delivery.number}: {error}; will try again later")
                 return False
-        job = lspawn_protocol.encode_job(delivery.number, delivery.sender, delivery.address, flags, body)
+        job = lspawn_protocol.encode_job(delivery.number, group.sender, delivery.address, flags, body)
         self._out.append((job, descriptor))
         if not self._flush_due:
             self._flush_due = True

@@ -73,6 +73,7 @@ class QueueService:
         self._control = Control()
         self._stopping_since: float | None = None
         self._ended = False
+        self._dispatching = False  # more may start: it goes on in the loop's next turn
         self._servers: list[asyncio.AbstractServer] = []
         self.store: Journal = opened.journal
         rules, self._teller, limits, minfree, self._copy = self._read_control()
@@ -177,7 +178,16 @@ class QueueService:
         """What was in the queue, some at a time: new mail and operators need not wait for the end of a long queue."""
         if self.dispatcher.take_up(_TAKE_UP):
             self._loop.call_soon(self._take_up)
-        self.dispatcher.dispatch()
+        self._dispatch()
+
+    def _dispatch(self) -> None:
+        if not self._dispatching and self.dispatcher.dispatch():
+            self._dispatching = True
+            self._loop.call_soon(self._dispatch_more)
+
+    def _dispatch_more(self) -> None:
+        self._dispatching = False
+        self._dispatch()
 
     # What the writer says.
 
@@ -229,7 +239,7 @@ class QueueService:
 
     def _link_ready(self) -> None:
         self.dispatcher.available(LOCAL)
-        self.dispatcher.dispatch()
+        self._dispatch()
 
     def _report(self, number: int, letter: bytes, text: bytes) -> None:
         self.dispatcher.report(number, letter, text)
@@ -286,7 +296,7 @@ class QueueService:
     def _move_on(self, *, everything: bool) -> None:
         if self.dispatcher.tick(everything=everything):
             self._loop.call_soon(partial(self._move_on, everything=False))
-        self.dispatcher.dispatch()
+        self._dispatch()
 
     def _sweep(self) -> None:
         self._loop.call_later(_SWEEP, self._sweep)
@@ -308,7 +318,7 @@ class QueueService:
         self.dispatcher.rules, self._teller, self.writer.minfree, self._copy = rules, teller, minfree, copy
         for name, (limit, each) in limits.items():
             self.dispatcher.channels[name].set_limits(limit, each)
-        self.dispatcher.dispatch()
+        self._dispatch()
 
     def _terminate(self) -> None:
         if self._stopping_since is None:
