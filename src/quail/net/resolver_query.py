@@ -1,0 +1,210 @@
+"""One question to one name server, and what an answer says.
+
+A socket of its own for each question has a port that the kernel chose, which is half of what a forger has to guess; the other
+half is the random id. Whatever does not fit the question is not looked at further, and the wait goes on.
+"""
+
+import asyncio
+import socket
+from typing import Any
+
+import dns.exception
+import dns.flags
+import dns.message
+import dns.name
+import dns.rcode
+import dns.rdataclass
+
+# The types that answers are made of: loaded here, since a service may not be able to load anything later.
+import dns.rdtypes.ANY.CNAME
+import dns.rdtypes.ANY.MX
+import dns.rdtypes.ANY.OPT
+import dns.rdtypes.ANY.PTR
+import dns.rdtypes.ANY.SOA
+import dns.rdtypes.IN.A
+import dns.rdtypes.IN.AAAA
+import idna
+import idna.uts46data  # idna would load it when it is first needed
+from dns.rdatatype import AAAA, CNAME, MX, PTR, SOA, A, RdataType
+
+from quail.errors import PermanentError
+from quail.net.resolvconf import Server
+
+__all__ = ["AAAA", "MX", "PTR", "A", "Answer", "NoSuchHost", "Record", "ServerFailed", "ask", "plain_name", "read"]
+
+MOST_LINKS = 16  # of a CNAME chain
+_PAYLOAD = 1232  # bytes of a UDP answer that no network has to cut: what DNS servers agreed on in 2020
+_LONGEST_DATAGRAM = 65_535
+_HEADER = 12
+_LONGEST_NAME = 253  # in text; 255 on the wire, RFC 1035 s2.3.4
+_LONGEST_LABEL = 63
+_LONGEST_UNICODE = 1000  # bytes of UTF-8; no longer name has A-labels that fit
+_IN_NAMES = bytes(byte for byte in range(33, 127) if byte != ord("\\"))
+_NO_SOA = 60  # seconds that "there is none" holds if the answer does not say
+_LONGEST_TTL = 86_400
+_LONGEST_NEGATIVE = 300
+
+Record = str | bytes | tuple[int, bytes]
+"""An address (A, AAAA), a name (PTR), or preference and name (MX). Names are lower case, without the dot at the end."""
+
+
+class NoSuchHost(PermanentError):  # noqa: N818  a finding, named as postmasters say it
+    """The name does not exist, or can't be one of the DNS."""
+
+
+class ServerFailed(Exception):  # noqa: N818  told apart from TimeoutError and OSError, which are the network's
+    """The server has answered, but with nothing that helps; another one may."""
+
+
+class Answer:
+    """What a server says. `exists` False: there is no such name. `follow`: where the answer ends for lack of knowledge."""
+
+    __slots__ = ("exists", "follow", "links", "records", "ttl")
+
+    def __init__(
+        self, records: tuple[Record, ...], ttl: float, *, exists: bool, links: int, follow: dns.name.Name | None
+    ) -> None:
+        """`ttl` is in seconds; `links` is how many CNAME records led here."""
+        self.records, self.ttl, self.exists, self.links, self.follow = records, ttl, exists, links, follow
+
+
+def plain_name(host: bytes) -> bytes:
+    """The name as the DNS knows it: A-labels, lower case, no dot at the end. NoSuchHost if it can't be a name of the DNS."""
+    try:
+        text = host if host.isascii() else _a_labels(host)
+    except UnicodeError as error:  # IDNAError is one
+        raise _impossible(host) from error
+    name = text.removesuffix(b".").lower()
+    if len(name) > _LONGEST_NAME or name.translate(None, _IN_NAMES):
+        raise _impossible(host)
+    if not all(0 < len(label) <= _LONGEST_LABEL for label in name.split(b".")):
+        raise _impossible(host)
+    return name
+
+
+def _a_labels(host: bytes) -> bytes:
+    if len(host) > _LONGEST_UNICODE:
+        raise UnicodeError
+    return idna.encode(host.decode(), uts46=True)
+
+
+def _impossible(host: bytes) -> NoSuchHost:
+    return NoSuchHost(f"{host[:300].decode('ascii', 'backslashreplace')} cannot be the name of a host")
+
+
+def wire_name(name: bytes) -> dns.name.Name:
+    """Of a plain name."""
+    return dns.name.Name((*name.split(b"."), b""))
+
+
+async def ask(
+    server: Server, name: dns.name.Name, kind: RdataType, *, edns: bool, tcp: bool, patience: float
+) -> dns.message.Message:
+    """The server's answer: NOERROR or NXDOMAIN, whole.
+
+    UDP unless `tcp`, then TCP if it was cut. TimeoutError after `patience` seconds; OSError; ServerFailed.
+    """
+    query = dns.message.make_query(name, kind, use_edns=0 if edns else False, payload=_PAYLOAD)
+    wire = query.to_wire()
+    async with asyncio.timeout(patience):
+        message = None if tcp else await _over_udp(server, query, wire)
+        if message is None:
+            message = await _over_tcp(server, query, wire)
+    code = message.rcode()
+    if edns and code in {dns.rcode.FORMERR, dns.rcode.NOTIMP, dns.rcode.BADVERS}:
+        return await ask(server, name, kind, edns=False, tcp=tcp, patience=patience)
+    if code not in {dns.rcode.NOERROR, dns.rcode.NXDOMAIN}:
+        raise ServerFailed(f"says {dns.rcode.to_text(code)}")
+    if not message.answer and not message.flags & (dns.flags.RA | dns.flags.AA):
+        raise ServerFailed("knows nothing and asks nobody")  # a lame delegation, or no resolver at all
+    return message
+
+
+def _socket(server: Server, kind: socket.SocketKind) -> tuple[socket.socket, tuple[Any, ...]]:
+    """A non-blocking socket and the server's address. No name is looked up. OSError, also for a scope that is no interface."""
+    family, _, _, _, address = socket.getaddrinfo(
+        *server, type=kind, flags=socket.AI_NUMERICHOST | socket.AI_NUMERICSERV
+    )[0]
+    made = socket.socket(family, kind | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
+    return made, address
+
+
+async def _over_udp(server: Server, query: dns.message.Message, wire: bytes) -> dns.message.Message | None:
+    """None: the answer was cut."""
+    loop = asyncio.get_running_loop()
+    sock, address = _socket(server, socket.SOCK_DGRAM)
+    with sock:
+        sock.connect(address)  # so that only this address is heard, and its refusals too
+        sock.send(wire)
+        while True:
+            data = await loop.sock_recv(sock, _LONGEST_DATAGRAM)
+            if data[:2] == wire[:2] and len(data) >= _HEADER and data[2] & 0x80:
+                if data[2] & 0x02:
+                    return None
+                message = _parse(data)
+                if query.is_response(message):
+                    return message
+
+
+async def _over_tcp(server: Server, query: dns.message.Message, wire: bytes) -> dns.message.Message:
+    loop = asyncio.get_running_loop()
+    sock, address = _socket(server, socket.SOCK_STREAM)
+    with sock:
+        await loop.sock_connect(sock, address)
+        await loop.sock_sendall(sock, len(wire).to_bytes(2, "big") + wire)
+        data = b""
+        while len(data) < 2 or len(data) < 2 + int.from_bytes(data[:2], "big"):
+            more = await loop.sock_recv(sock, _LONGEST_DATAGRAM)
+            if not more:
+                raise ServerFailed("closes the connection")
+            data += more
+    message = _parse(data[2 : 2 + int.from_bytes(data[:2], "big")])
+    if not query.is_response(message) or message.flags & dns.flags.TC:
+        raise ServerFailed("gives no whole answer")
+    return message
+
+
+def _parse(data: bytes) -> dns.message.Message:
+    try:
+        return dns.message.from_wire(data, ignore_trailing=True)
+    except Exception as error:  # foreign bytes: whatever the library makes of them, they are no answer
+        raise ServerFailed("answers with rubbish") from error
+
+
+def read(message: dns.message.Message, name: dns.name.Name, kind: RdataType) -> Answer:
+    """What the answer says of a name, CNAME chains followed as far as they go; TTLs as this resolver keeps them.
+
+    ServerFailed for a chain that is too long, or never ends.
+    """
+    wanted = {each.name: each for each in message.answer if each.rdtype == kind and each.rdclass == dns.rdataclass.IN}
+    chain = {each.name: each for each in message.answer if each.rdtype == CNAME and each.rdclass == dns.rdataclass.IN}
+    ttl, links, owner = _LONGEST_TTL, 0, name
+    while owner not in wanted and owner in chain:
+        link = chain[owner]
+        ttl, links, owner = min(ttl, link.ttl), links + 1, link[0].target
+        if links > MOST_LINKS:
+            raise ServerFailed("has too long a chain of aliases")
+    found = wanted.get(owner)
+    exists = message.rcode() != dns.rcode.NXDOMAIN
+    if found is not None:
+        records = tuple(_record(rdata, kind) for rdata in found)
+        return Answer(records, max(1, min(ttl, found.ttl)), exists=True, links=links, follow=None)
+    soa = next((each for each in message.authority if each.rdtype == SOA), None)
+    least = min(soa.ttl, soa[0].minimum) if soa is not None else _NO_SOA  # RFC 2308 s5
+    follow = owner if links and soa is None and exists else None
+    return Answer((), max(1, min(ttl, least, _LONGEST_NEGATIVE)), exists=exists, links=links, follow=follow)
+
+
+def _record(rdata: object, kind: RdataType) -> Record:
+    if isinstance(rdata, dns.rdtypes.IN.A.A | dns.rdtypes.IN.AAAA.AAAA):
+        return str(rdata.address)
+    if isinstance(rdata, dns.rdtypes.ANY.MX.MX):
+        return rdata.preference, _text(rdata.exchange)
+    if isinstance(rdata, dns.rdtypes.ANY.PTR.PTR):
+        return _text(rdata.target)
+    raise ServerFailed(f"has a malformed {kind.name} record")
+
+
+def _text(name: dns.name.Name) -> bytes:
+    """A name as bytes; unusual bytes come out with backslashes, which plain_name() does not take."""
+    return name.to_text(omit_final_dot=True).encode().lower() if name != dns.name.root else b""
