@@ -1,8 +1,7 @@
 """The client's side of QMTP (https://cr.yp.to/proto/qmtp.txt) without I/O.
 
 A request is a head, the text in LF form, as it is stored, and a tail, so that the text can be streamed in between. The
-server answers each recipient in order. More requests may follow on the connection without waiting; then a Replies for
-each, fed one after the other.
+server answers each recipient in order. More requests may follow on the connection, even without waiting.
 """
 
 from _collections_abc import Iterable
@@ -13,6 +12,7 @@ MAX_REPLY = 65_536  # bytes of one reply; more is refused
 MAX_TEXT = 5000  # bytes of one that are kept
 ACCEPTED, LATER, NEVER = b"K", b"Z", b"D"
 _LENGTH_DIGITS = len(str(MAX_REPLY))
+_COMMA = ord(",")
 _CLEAN = bytes((ord("?"), *range(1, 256)))
 
 
@@ -28,47 +28,58 @@ def _netstring(data: bytes) -> bytes:
 
 
 class Replies:
-    """The replies to one request. Keeps at most one reply of MAX_REPLY bytes that has not come whole."""
+    """The replies on one connection. Keeps at most one of MAX_REPLY bytes that has not come whole, and what was fed last.
+
+    `left` is how many recipients have no answer yet: add to it for the next request.
+    """
 
     __slots__ = ("_buffer", "left")
 
     def __init__(self, count: int) -> None:
-        """`count` recipients; `left` are those without an answer."""
+        """`count` is the number of recipients of the first request."""
         self.left = count
         self._buffer = bytearray()
 
     def feed(self, data: bytes) -> list[tuple[bytes, bytes]]:
         """(ACCEPTED, LATER or NEVER; text without CR, with "?" for NUL, cut) for each recipient whose reply is whole.
 
-        PeerError, and nothing of `data` is told: it is no QMTP, or more than was asked for.
+        PeerError: this is no QMTP, or nobody asked for it. Good replies before that are told first; then the next call
+        raises.
         """
-        buffer = self._buffer
-        buffer += data
-        found = []
-        start = 0
-        while start < len(buffer):
-            if not self.left:
-                raise PeerError("more replies than recipients")
-            colon = buffer.find(b":", start, start + _LENGTH_DIGITS + 1)
-            digits = buffer[start:colon] if colon >= 0 else buffer[start : start + _LENGTH_DIGITS + 1]
-            if not digits.isdigit() or (colon < 0 and len(digits) > _LENGTH_DIGITS):
-                raise PeerError("a reply is no netstring")
-            if colon < 0:
-                break
-            length = int(digits)
-            if not 0 < length <= MAX_REPLY:
-                raise PeerError(f"a reply of {length} bytes")
-            letter = bytes(buffer[colon + 1 : colon + 2])
-            if letter and letter not in (ACCEPTED, LATER, NEVER):
-                raise PeerError("a reply starts with none of K, Z, D")
-            end = colon + 1 + length
-            if end >= len(buffer):
-                break
-            if buffer[end] != ord(","):
-                raise PeerError("a reply is no netstring")
-            text = bytes(buffer[colon + 2 : end]).translate(_CLEAN, b"\r")[:MAX_TEXT]
-            found.append((letter, text))
-            self.left -= 1
-            start = end + 1
-        del buffer[:start]
+        self._buffer += data
+        found: list[tuple[bytes, bytes]] = []
+        try:
+            while reply := self._next():
+                found.append(reply)
+        except PeerError:
+            if not found:
+                raise
         return found
+
+    def _next(self) -> tuple[bytes, bytes] | None:
+        buffer = self._buffer
+        if not buffer:
+            return None
+        if not self.left:
+            raise PeerError("more replies than recipients")
+        digits, colon, _ = buffer[: _LENGTH_DIGITS + 1].partition(b":")
+        if not digits.isdigit() or (not colon and len(digits) > _LENGTH_DIGITS):
+            raise PeerError("a reply is no netstring")
+        if not colon:
+            return None
+        length = int(digits)
+        if not 0 < length <= MAX_REPLY:
+            raise PeerError(f"a reply of {length} bytes")
+        start = len(digits) + 1
+        letter = bytes(buffer[start : start + 1])
+        if letter and letter not in (ACCEPTED, LATER, NEVER):
+            raise PeerError("a reply starts with none of K, Z, D")
+        end = start + length
+        if end >= len(buffer):
+            return None
+        if buffer[end] != _COMMA:
+            raise PeerError("a reply is no netstring")
+        text = bytes(buffer[start + 1 : end]).translate(_CLEAN, b"\r")[:MAX_TEXT]
+        del buffer[: end + 1]
+        self.left -= 1
+        return letter, text
