@@ -24,6 +24,7 @@ READERS = {
     "services/lspawn": "lspawn",
     "services/rspawn": "rspawn",
     "delivery/remote": "rspawn qmail-remote",
+    "net/resolvconf": "smtpd rspawn qmail-remote",
     "delivery/settings": "lspawn",
     "services/queue": "queue",
     "services/smtpd": "smtpd",

@@ -9,6 +9,7 @@ import socket
 from collections.abc import Callable, Iterator
 
 from quail.cdb.reader import Reader
+from quail.control.nameservers import parse_nameservers
 from quail.control.places import rules_folder
 from quail.control.reader import Control, clamp, parse_addresses, parse_integer, parse_list, read_file
 from quail.control.routes import parse_relay
@@ -128,6 +129,8 @@ def judge_values(entry: Entry, path: str, data: bytes) -> None:
             parse_relay(path, number, text.partition(b":")[2])
     elif entry.name == "outgoingip":
         parse_addresses(path, data)
+    elif entry.name == "nameservers":
+        parse_nameservers(path, data)
 
 
 def _one_line(path: str, entry: Entry, data: bytes) -> Iterator[Problem]:

@@ -5,20 +5,15 @@ skipped, as other resolvers do. No search list is ever applied: a domain in an a
 """
 
 import os
-import socket
 from _collections_abc import Callable
 
-from quail.control.reader import Control, parse_list, read_file
-from quail.errors import ConfigError
+from quail.control.nameservers import DNS_PORT, Server, is_address, parse_nameservers
+from quail.control.reader import Control, read_file
 
-DNS_PORT = 53
 LOOPBACK = ("127.0.0.1", DNS_PORT)  # who is asked when no file names a server
 _MOST_SERVERS = 16
 _LARGEST = 1 << 16  # bytes of resolv.conf that are looked at
 _LOOK_EVERY = 1.0  # seconds
-
-Server = tuple[str, int]
-"""An IP address, that of IPv6 perhaps with %SCOPE, and a port."""
 
 
 class Configuration:
@@ -65,19 +60,6 @@ def _option(found: Configuration, word: bytes) -> None:
         found.use_tcp = True
 
 
-def is_address(text: str) -> bool:
-    """IPv4 or IPv6, the latter with a scope if need be."""
-    address, scoped, scope = text.partition("%")
-    try:
-        if ":" in address:
-            socket.inet_pton(socket.AF_INET6, address)
-            return bool(scope) == bool(scoped)
-        socket.inet_pton(socket.AF_INET, address)
-    except (OSError, ValueError):
-        return False
-    return not scoped
-
-
 class ResolvConf:
     """The file, read again when it has become another; a look at it at most once a second."""
 
@@ -111,29 +93,9 @@ class ResolvConf:
 
 
 def nameservers(control: Control) -> list[Server] | None:
-    """control/nameservers: lines ADDRESS, ADDRESS:PORT or [IPV6]:PORT. None, so that resolv.conf counts: no file or no line.
+    """What control/nameservers says. None, so that resolv.conf counts: no file or no line in it.
 
-    Raises ConfigError, and TemporaryError for a file that can't be read.
+    ConfigError, and TemporaryError for a file that can't be read.
     """
     path = control.path("nameservers")
-    lines = parse_list(path, read_file(path) or b"")
-    return [_server(path, number, text) for number, text in lines] or None
-
-
-def _server(path: str, number: int, line: bytes) -> Server:
-    text = line.decode("ascii", "backslashreplace")
-    if is_address(text):
-        return text, DNS_PORT
-    address, _, port = text.rpartition(":")
-    if text[:1] == "[":
-        if text[-1:] == "]":
-            address, port = text, str(DNS_PORT)
-        address = address[1:-1] if address[-1:] == "]" and ":" in address else ""
-    elif ":" in address:
-        address = ""  # IPv6 without brackets: where it ends can't be told
-    if not is_address(address):
-        remedy = "write an IP address, or with a port 192.0.2.53:5353 or [2001:db8::53]:5353"
-        raise ConfigError(path, number, f"{text} is not the address of a name server", remedy)
-    if not (port.isascii() and port.isdigit() and len(port) <= 5 and 0 < int(port) < 65536):
-        raise ConfigError(path, number, f"{text} does not end in a port", "write a number up to 65535 after the colon")
-    return address, int(port)
+    return parse_nameservers(path, read_file(path) or b"") or None

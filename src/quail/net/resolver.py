@@ -14,8 +14,9 @@ from typing import cast
 import dns.name
 from dns.rdatatype import RdataType
 
+from quail.control.nameservers import Server
 from quail.errors import QuailError, TemporaryError
-from quail.net.resolvconf import Configuration, ResolvConf, Server
+from quail.net.resolvconf import Configuration, ResolvConf
 from quail.net.resolver_cache import Cache
 from quail.net.resolver_query import (
     AAAA,

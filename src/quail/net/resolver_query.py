@@ -5,7 +5,9 @@ half is the random id. Whatever does not fit the question is not looked at furth
 """
 
 import asyncio
+import os
 import socket
+import struct
 from typing import Any
 
 import dns.exception
@@ -25,17 +27,20 @@ import dns.rdtypes.IN.A
 import dns.rdtypes.IN.AAAA
 import idna
 import idna.uts46data  # idna would load it when it is first needed
-from dns.rdatatype import AAAA, CNAME, MX, PTR, SOA, A, RdataType
+from dns.rdatatype import AAAA, CNAME, MX, OPT, PTR, SOA, A, RdataType
 
+from quail.control.nameservers import Server
 from quail.errors import PermanentError
-from quail.net.resolvconf import Server
 
 __all__ = ["AAAA", "MX", "PTR", "A", "Answer", "NoSuchHost", "Record", "ServerFailed", "ask", "plain_name", "read"]
 
 MOST_LINKS = 16  # of a CNAME chain
 _PAYLOAD = 1232  # bytes of a UDP answer that no network has to cut: what DNS servers agreed on in 2020
 _LONGEST_DATAGRAM = 65_535
+_OPT = struct.pack("!BHHIH", 0, OPT, _PAYLOAD, 0, 0)  # RFC 6891 s6.1.2
 _HEADER = 12
+_RESPONSE = 0x80  # in the third byte of a message, with the bits of the opcode
+_CUT = 0x02  # there too
 _LONGEST_NAME = 253  # in text; 255 on the wire, RFC 1035 s2.3.4
 _LONGEST_LABEL = 63
 _LONGEST_UNICODE = 1000  # bytes of UTF-8; no longer name has A-labels that fit
@@ -97,6 +102,29 @@ def wire_name(name: bytes) -> dns.name.Name:
     return dns.name.Name((*name.split(b"."), b""))
 
 
+class _Query:
+    """A question as it is sent, `wire`. Made here, not by the library, which takes as long for it as for reading the answer."""
+
+    __slots__ = ("_question", "wire")
+
+    def __init__(self, name: dns.name.Name, kind: RdataType, edns: bool) -> None:
+        self._question = b"".join(bytes([len(label)]) + label for label in name.labels) + struct.pack(
+            "!HH", kind, dns.rdataclass.IN
+        )
+        header = os.urandom(2) + struct.pack("!HHHHH", dns.flags.RD, 1, 0, 0, edns)
+        self.wire = header + self._question + (_OPT if edns else b"")
+
+    def fits(self, answer: bytes) -> bool:
+        """Whether it answers this question. A server that could not read the question may leave it out of its complaint."""
+        if len(answer) < _HEADER or answer[:2] != self.wire[:2] or answer[2] & 0xF8 != _RESPONSE:
+            return False
+        questions = int.from_bytes(answer[4:6], "big")
+        if not questions:
+            return answer[3] & 0x0F != dns.rcode.NOERROR
+        asked = answer[_HEADER : _HEADER + len(self._question)]
+        return questions == 1 and asked.lower() == self._question.lower()
+
+
 async def ask(
     server: Server, name: dns.name.Name, kind: RdataType, *, edns: bool, tcp: bool, patience: float
 ) -> dns.message.Message:
@@ -104,12 +132,11 @@ async def ask(
 
     UDP unless `tcp`, then TCP if it was cut. TimeoutError after `patience` seconds; OSError; ServerFailed.
     """
-    query = dns.message.make_query(name, kind, use_edns=0 if edns else False, payload=_PAYLOAD)
-    wire = query.to_wire()
+    query = _Query(name, kind, edns)
     async with asyncio.timeout(patience):
-        message = None if tcp else await _over_udp(server, query, wire)
+        message = None if tcp else await _over_udp(server, query)
         if message is None:
-            message = await _over_tcp(server, query, wire)
+            message = await _over_tcp(server, query)
     code = message.rcode()
     if edns and code in {dns.rcode.FORMERR, dns.rcode.NOTIMP, dns.rcode.BADVERS}:
         return await ask(server, name, kind, edns=False, tcp=tcp, patience=patience)
@@ -129,39 +156,35 @@ def _socket(server: Server, kind: socket.SocketKind) -> tuple[socket.socket, tup
     return made, address
 
 
-async def _over_udp(server: Server, query: dns.message.Message, wire: bytes) -> dns.message.Message | None:
+async def _over_udp(server: Server, query: _Query) -> dns.message.Message | None:
     """None: the answer was cut."""
     loop = asyncio.get_running_loop()
     sock, address = _socket(server, socket.SOCK_DGRAM)
     with sock:
         sock.connect(address)  # so that only this address is heard, and its refusals too
-        sock.send(wire)
+        sock.send(query.wire)
         while True:
             data = await loop.sock_recv(sock, _LONGEST_DATAGRAM)
-            if data[:2] == wire[:2] and len(data) >= _HEADER and data[2] & 0x80:
-                if data[2] & 0x02:
-                    return None
-                message = _parse(data)
-                if query.is_response(message):
-                    return message
+            if query.fits(data):
+                return None if data[2] & _CUT else _parse(data)
 
 
-async def _over_tcp(server: Server, query: dns.message.Message, wire: bytes) -> dns.message.Message:
+async def _over_tcp(server: Server, query: _Query) -> dns.message.Message:
     loop = asyncio.get_running_loop()
     sock, address = _socket(server, socket.SOCK_STREAM)
     with sock:
         await loop.sock_connect(sock, address)
-        await loop.sock_sendall(sock, len(wire).to_bytes(2, "big") + wire)
+        await loop.sock_sendall(sock, len(query.wire).to_bytes(2, "big") + query.wire)
         data = b""
         while len(data) < 2 or len(data) < 2 + int.from_bytes(data[:2], "big"):
             more = await loop.sock_recv(sock, _LONGEST_DATAGRAM)
             if not more:
                 raise ServerFailed("closes the connection")
             data += more
-    message = _parse(data[2 : 2 + int.from_bytes(data[:2], "big")])
-    if not query.is_response(message) or message.flags & dns.flags.TC:
+    answer = data[2 : 2 + int.from_bytes(data[:2], "big")]
+    if not query.fits(answer) or answer[2] & _CUT:
         raise ServerFailed("gives no whole answer")
-    return message
+    return _parse(answer)
 
 
 def _parse(data: bytes) -> dns.message.Message:
