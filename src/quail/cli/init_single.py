@@ -12,6 +12,7 @@ from quail.cli.rules import write_rules
 from quail.control.table import TABLE
 from quail.errors import PermanentError, TemporaryError, UsageError
 from quail.oserrors import words
+from quail.storage import tcpto
 from quail.storage.calls import REAL, SystemCalls
 from quail.storage.durable import replace_file
 from quail.storage.folders import make_folder
@@ -97,6 +98,7 @@ def _make(home: str, first: str, smtp_port: int, calls: SystemCalls) -> None:
         make_folder(f"{home}/{name}", 0o700, calls=calls)
     for name in _OPEN:
         make_folder(f"{home}/{name}", calls=calls)
+    tcpto.complete(f"{home}/{tcpto.PATH}", calls=calls)
     for name, line in _settings(smtp_port).items():
         replace_file(f"{home}/control/{TABLE[name].name}", f"{line}\n".encode(), calls=calls)
     write_rules(f"{home}/etc/tcprules.d", calls=calls)

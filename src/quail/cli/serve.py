@@ -21,8 +21,10 @@ from quail.net.listeners import bind_tcp, bind_unix
 from quail.oserrors import words
 from quail.services import lspawn, users
 from quail.services.queue import service as queue
+from quail.services.rspawn import service as rspawn
 from quail.services.smtpd import census
 from quail.services.smtpd import service as smtpd
+from quail.storage import tcpto
 from quail.storage.calls import prepare_syncfs
 from quail.storage.durable import replace_file
 from quail.supervise.log import LineLog
@@ -31,7 +33,13 @@ from quail.users.accounts import Accounts
 
 # Who may connect in a system home, beside root: everybody may send mail; else the one service that is the client, or
 # operators. In a single home all are the starter's alone.
-UNIX_SOCKETS = {"queue.sock": None, "users.sock": "qmaild", "lspawn.sock": "qmailq", "control.sock": "qmailq"}
+UNIX_SOCKETS = {
+    "queue.sock": None,
+    "users.sock": "qmaild",
+    "lspawn.sock": "qmailq",
+    "rspawn.sock": "qmailq",
+    "control.sock": "qmailq",
+}
 _SMTPD_GRACE = 10.0  # seconds
 _QUEUE_GRACE = 35.0
 _LAST_GRACE = 35.0
@@ -83,6 +91,7 @@ def serve_home(
             "warning: serving a single home as root: use an ordinary account; program lines in dot-qmail files are refused"
         )
     _refresh_launchers(home, accounts, log)
+    _complete_tcpto(accounts, log)
     workers = control.integer("smtpdworkers")
     sockets, ports = _bind(control, smtp_port, workers, accounts)
 
@@ -109,6 +118,15 @@ def serve_home(
             identity=identity("qmailp"),
         ),
         Member("lspawn", lspawn.run, ("lspawn.sock",), stage=2, grace=_LAST_GRACE, prefix="lspawn: "),
+        Member(
+            "rspawn",
+            rspawn.run,
+            ("rspawn.sock",),
+            stage=2,
+            grace=_LAST_GRACE,
+            prefix="rspawn: ",
+            identity=identity("qmailr"),
+        ),
     ]
     for worker in range(workers):
         own = tuple(name for name in sockets if name.startswith("smtp.") and name.endswith(f".{worker}"))
@@ -185,6 +203,13 @@ def _refresh_launchers(home: str, accounts: Accounts | None, log: LineLog) -> No
         return
     if changed:
         log(f"programs in {home}/bin that lead to this version now: {' '.join(changed)}")
+
+
+def _complete_tcpto(accounts: Accounts | None, log: LineLog) -> None:
+    try:
+        tcpto.complete(tcpto.PATH, owner=None if accounts is None else (accounts["qmailr"].uid, accounts.qmail_gid))
+    except OSError as error:
+        log(f"warning: unable to make {tcpto.PATH}, so slow hosts are not remembered: {words(error)}")
 
 
 def _raise_limit() -> tuple[int, int]:

@@ -140,7 +140,7 @@ def test_a_home_that_is_right(site):
     assert control.line("defaultdomain") == control.line("plusdomain") == b"example.com"
     assert control.lines("locals") == control.lines("rcpthosts") == [b"mail.example.com", b"localhost"]
     assert control.integer("concurrencylocal") == 100
-    assert control.integer("concurrencyremote") == 0
+    assert control.integer("concurrencyremote") == 200
     assert control.lines("defaultdelivery") == [b"./Maildir/"]
     assert control.listen()[0] == ("smtp", "0.0.0.0", 25)
     assert not os.path.exists(f"{site.home}/control/.mode.new")

@@ -18,6 +18,7 @@ from quail.control.places import SYSTEM, SYSTEM_RULES
 from quail.control.table import TABLE
 from quail.errors import PermanentError, TemporaryError
 from quail.oserrors import words
+from quail.storage import tcpto
 from quail.storage.calls import REAL, SystemCalls
 from quail.storage.durable import replace_file
 from quail.storage.folders import make_folder
@@ -147,7 +148,7 @@ def settings(name: str) -> dict[str, str]:
         "rcpthosts": listed,
         "defaultdelivery": "./Maildir/\n",
         "concurrencylocal": "100\n",  # deliveries wait for syncs, which they share: the more at once, the fewer
-        "concurrencyremote": "0\n",  # remote delivery is not in this version
+        "concurrencyremote": "200\n",  # they mostly wait for others, each for seconds and for little memory
         "listen": wide,
     }
 
@@ -176,6 +177,7 @@ def _make_folders(home: str, accounts: Accounts, admin: str | None, calls: Syste
         if path == ALIAS:
             _fill_alias(f"{home}/{path}", owner, admin, calls, fresh=fresh)
         make_folder(f"{home}/{path}", mode, owner=owner, calls=calls)
+    tcpto.complete(f"{home}/{tcpto.PATH}", owner=(accounts["qmailr"].uid, accounts.qmail_gid), calls=calls)
 
 
 def _fill_alias(folder: str, owner: tuple[int, int], admin: str | None, calls: SystemCalls, *, fresh: bool) -> None:
