@@ -8,18 +8,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from quail.queue.schedule import LOCAL, REMOTE, Channel, next_try
+from quail.queue.schedule import LOCAL, REMOTE, LocalChannel, RemoteChannel, next_try
 
 places = st.sampled_from([b"a", b"b", b"c", b"d"])
 BIRTH = 1_700_000_000
 
 
 class ChannelMachine(RuleBasedStateMachine):
-    name, limit, limit_each = REMOTE, 3, 2
+    """What all channels have in common; `most` and `shares_full` say what a kind allows."""
+
+    kind, limit, limit_each = None, 0, 0
 
     def __init__(self):
         super().__init__()
-        self.channel = Channel(self.name, limit=self.limit, limit_each=self.limit_each)
+        self.channel = self.kind(limit=self.limit, limit_each=self.limit_each)
         self.waiting = Counter()  # (destination, number, fresh)
         self.running = Counter()
 
@@ -38,18 +40,25 @@ class ChannelMachine(RuleBasedStateMachine):
         assert self.waiting[turn] > 0
         self.waiting[turn] -= 1
         destination = turn[0]
-        assert self.channel.room(destination) > 0
+        assert destination in may
         if start:
             self.channel.started(destination)
             self.running[destination] += 1
 
     @rule(destination=places)
-    def report(self, destination):
+    def comes_to_nothing(self, destination):
         if self.running[destination]:
             self.running[destination] -= 1
             self.channel.ended(destination)
 
-    @rule(limit=st.integers(0, 5), each=st.integers(1, 4))
+    @rule(destination=places, seconds=st.sampled_from([0.0, 1.9, 2.0, 300.0]), host_down=st.booleans())
+    def report(self, destination, seconds, host_down):
+        if self.running[destination]:
+            self.learn(destination, seconds, host_down)
+            self.channel.learn(destination, seconds=seconds, host_down=host_down)
+            self.comes_to_nothing(destination)
+
+    @rule(limit=st.integers(0, 9), each=st.integers(1, 4))
     def reread(self, limit, each):
         self.channel.set_limits(limit, each)
 
@@ -61,48 +70,111 @@ class ChannelMachine(RuleBasedStateMachine):
             place = self.channel._destinations.get(destination)
             assert (place.running if place is not None else 0) == count
 
-    def may_run(self):
-        """Destinations at which limits allow a delivery that waits."""
-        free = self.channel.limit - self.channel.running
-        if free <= 0:
-            return set()
-        most = min(self.channel.limit_each, free) if self.name == LOCAL else self.channel.limit_each
-        return {d for (d, _, _), n in self.waiting.items() if n and self.running[d] < most}
+    def learn(self, destination, seconds, host_down):
+        pass
 
-    @invariant()
-    def who_may_run_is_found(self):
-        """Whatever waits where limits allow it is offered, or will be when the others have had their turns."""
-        listed = {d for line in self.channel._rounds for d in line}
-        held = {d for line in self.channel._held.values() for d in line}
-        assert self.may_run() <= listed | held
+    def may_wait_for_its_turn(self):
+        """Destinations that their own limit allows a group that waits."""
+        return {d for (d, _, _), n in self.waiting.items() if n and self.running[d] < self.most(d)}
+
+    def may_run(self):
+        """Those that the channel's limits allow one, too."""
+        if self.channel.running >= self.channel.limit:
+            return set()
+        return {destination for destination in self.may_wait_for_its_turn() if not self.shares_full(destination)}
 
     @invariant()
     def nothing_is_kept_of_a_destination_without_mail(self):
         for destination, place in self.channel._destinations.items():
             assert place or place.running or place.listed, destination
-        for count, held in self.channel._held.items():
-            assert held
-            assert all(self.channel._destinations[destination].running == count > 0 for destination in held)
 
     def teardown(self):
-        self.channel.set_limits(1000, 1000)
+        """With finite work everything has its turn, at the narrowest limits and however groups end."""
+        self.channel.set_limits(1, 1)
         for destination in list(self.running):
             while self.running[destination]:
-                self.report(destination)
-        while (turn := self.channel.next()) is not None:
+                self.report(destination, 300.0, True)
+        for last in range(sum(self.waiting.values())):
+            turn = self.channel.next()
             self.waiting[turn] -= 1
+            self.channel.started(turn[0])
+            self.channel.learn(turn[0], seconds=last % 3, host_down=last % 5 == 0)
+            self.channel.ended(turn[0])
+        assert self.channel.next() is None
         assert not sum(self.waiting.values())
         assert not self.channel._destinations
 
 
 class LocalMachine(ChannelMachine):
-    name, limit, limit_each = LOCAL, 6, 3
+    kind, limit, limit_each = LocalChannel, 6, 3
+
+    def most(self, _destination):
+        return min(self.channel.limit_each, max(1, self.channel.limit - self.channel.running))
+
+    def shares_full(self, _destination):
+        return False
+
+    @invariant()
+    def who_may_run_is_found(self):
+        """Whatever waits where limits allow it is offered, or will be when the others have had their turns."""
+        listed = {d for rounds in self.channel._rounds for line in rounds._lines for d in line}
+        held = {d for line in self.channel._held.values() for d in line}
+        assert self.may_run() <= listed | held
+
+    @invariant()
+    def who_is_held_has_deliveries(self):
+        for count, held in self.channel._held.items():
+            assert held
+            assert all(self.channel._destinations[destination].running == count > 0 for destination in held)
 
 
-ChannelMachine.TestCase.settings = settings(max_examples=80, stateful_step_count=40, deadline=None)
+class RemoteMachine(ChannelMachine):
+    kind, limit, limit_each = RemoteChannel, 8, 3
+
+    def __init__(self):
+        super().__init__()
+        self.windows = {}
+        self.proven = set()
+
+    def learn(self, destination, seconds, host_down):
+        window, each = min(self.windows.get(destination, 5), self.channel.limit_each), self.channel.limit_each
+        self.windows[destination] = max(1, window // 2) if host_down else min(window + 1, each)
+        self.proven.discard(destination)
+        if seconds < 2 and not host_down:
+            self.proven.add(destination)
+
+    def most(self, destination):
+        return min(self.windows.get(destination, 5), self.channel.limit_each)
+
+    def unproven_running(self):
+        return sum(count for destination, count in self.running.items() if destination not in self.proven)
+
+    def shares_full(self, destination):
+        limit = self.channel.limit
+        return destination not in self.proven and self.unproven_running() >= max(1, limit - limit // 4)
+
+    @invariant()
+    def slots_of_the_unproven_are_counted(self):
+        assert self.channel._unproven == self.unproven_running()
+
+    @invariant()
+    def who_may_run_is_found(self):
+        """In the rounds that are asked for it."""
+        for proven, rounds in enumerate(self.channel._rounds):
+            may = {d for d in self.may_wait_for_its_turn() if (d in self.proven) == proven}
+            assert may <= {d for line in rounds._lines for d in line}
+
+    @invariant()
+    def nobody_is_listed_twice_in_a_line(self):
+        for rounds in self.channel._rounds:
+            for line in rounds._lines:
+                assert len(line) == len(set(line))
+
+
 LocalMachine.TestCase.settings = settings(max_examples=120, stateful_step_count=60, deadline=None)
-TestChannel = ChannelMachine.TestCase
+RemoteMachine.TestCase.settings = settings(max_examples=150, stateful_step_count=60, deadline=None)
 TestLocalChannel = LocalMachine.TestCase
+TestRemoteChannel = RemoteMachine.TestCase
 
 
 def turns(channel, count):
@@ -119,7 +191,7 @@ def turns(channel, count):
 
 
 def test_destinations_take_turns():
-    channel = Channel(LOCAL, limit=10, limit_each=10)
+    channel = LocalChannel(limit=10, limit_each=10)
     for number in range(100):
         channel.add(b"busy", number, fresh=True)
     channel.add(b"quiet", 1000, fresh=True)
@@ -127,7 +199,7 @@ def test_destinations_take_turns():
 
 
 def test_messages_of_one_destination_keep_their_order():
-    channel = Channel(LOCAL, limit=10, limit_each=10)
+    channel = LocalChannel(limit=10, limit_each=10)
     for number in range(20):
         channel.add(b"one", number, fresh=True)
     assert [number for _, number, _ in turns(channel, 20)] == list(range(20))
@@ -135,7 +207,7 @@ def test_messages_of_one_destination_keep_their_order():
 
 def test_fresh_mail_does_not_wait_for_thousands_of_old_destinations():
     """Ten thousand hosts that do not answer, each with mail to be tried again, and one new message to somebody else."""
-    channel = Channel(REMOTE, limit=20, limit_each=20)
+    channel = RemoteChannel(limit=20, limit_each=20)
     for number in range(10_000):
         channel.add(b"dead%d" % number, number, fresh=False)
     channel.add(b"alive", 99_999, fresh=True)
@@ -143,7 +215,7 @@ def test_fresh_mail_does_not_wait_for_thousands_of_old_destinations():
 
 
 def test_old_mail_has_its_share_while_new_mail_never_ends():
-    channel = Channel(LOCAL, limit=10, limit_each=10)
+    channel = LocalChannel(limit=10, limit_each=10)
     for number in range(100):
         channel.add(b"one", number, fresh=True)
         channel.add(b"one", 1000 + number, fresh=False)
@@ -153,7 +225,7 @@ def test_old_mail_has_its_share_while_new_mail_never_ends():
 
 
 def test_a_slow_destination_holds_back_its_own_mail_only():
-    channel = Channel(LOCAL, limit=10, limit_each=2)
+    channel = LocalChannel(limit=10, limit_each=2)
     for number in range(10):
         channel.add(b"slow", number, fresh=True)
     for _ in range(2):
@@ -206,7 +278,7 @@ def test_the_next_try_lies_ahead_and_fits_its_record(channel, birth, now):
 
 def test_a_destination_with_one_message_is_small():
     """Anybody on the machine may queue a message for a hundred thousand of them, and another."""
-    channel = Channel(REMOTE, limit=0, limit_each=1)
+    channel = RemoteChannel(limit=0, limit_each=1)
     tracemalloc.start()
     try:
         for number in range(10_000):
@@ -229,7 +301,7 @@ def start_all(channel):
 @pytest.mark.parametrize("hogs", [1, 2, 3, 4])
 @pytest.mark.parametrize("together", [False, True])
 def test_those_whose_deliveries_never_end_leave_room_for_others(hogs, together):
-    channel = Channel(LOCAL, limit=100, limit_each=50)
+    channel = LocalChannel(limit=100, limit_each=50)
     for hog in range(hogs):
         for number in range(200):
             channel.add(b"hog%d" % hog, number, fresh=True)
@@ -243,7 +315,7 @@ def test_those_whose_deliveries_never_end_leave_room_for_others(hogs, together):
 
 
 def test_two_busy_ones_have_a_third_each_and_go_on_as_deliveries_end():
-    channel = Channel(LOCAL, limit=10, limit_each=5)
+    channel = LocalChannel(limit=10, limit_each=5)
     for number in range(20):
         channel.add(b"one", number, fresh=True)
         channel.add(b"two", number, fresh=True)
@@ -251,13 +323,3 @@ def test_two_busy_ones_have_a_third_each_and_go_on_as_deliveries_end():
     for _ in range(3):
         channel.ended(b"one")
     assert sum(start_all(channel).values()) == 3
-
-
-def test_many_recipients_at_one_destination_leave_room_too():
-    channel = Channel(LOCAL, limit=100, limit_each=50)
-    assert channel.room(b"new") == 50
-    for _ in range(50):
-        channel.started(b"one")
-    assert channel.room(b"one") == 0
-    assert channel.room(b"two") == 25
-    assert Channel(REMOTE, limit=20, limit_each=20).room(b"host") == 20

@@ -14,7 +14,7 @@ from quail.queue import records
 from quail.queue.active import Active, destination_of
 from quail.queue.group import MAX_GROUP, Delivery, Group
 from quail.queue.records import Accepted
-from quail.queue.schedule import LOCAL, REMOTE, Channel, next_try
+from quail.queue.schedule import LOCAL, REMOTE, Channel, LocalChannel, RemoteChannel, next_try
 from quail.queue.store import DamagedBodyError, Entry, Store
 from quail.queue.timers import Timers
 
@@ -60,7 +60,10 @@ class Dispatcher:
         comes into memory, perhaps again and again.
         """
         self.rules = rules
-        self.channels = {name: Channel(name, limit=limit, limit_each=each) for name, (limit, each) in limits.items()}
+        self.channels: dict[str, Channel] = {
+            kind.name: kind(limit=limits[kind.name][0], limit_each=limits[kind.name][1])
+            for kind in (LocalChannel, RemoteChannel)
+        }
         self.deliveries: dict[int, Delivery] = {}
         self.exiting = False  # start nothing new
         self.suspended = False  # marks can't be written just now
@@ -292,7 +295,9 @@ class Dispatcher:
         group.host_down |= host_down
         group.missing -= 1
         if not group.missing:
-            self.channels[group.channel].ended(group.destination)
+            channel = self.channels[group.channel]
+            channel.learn(group.destination, seconds=now - group.began, host_down=group.host_down)
+            channel.ended(group.destination)
             self.log_status()
         if letter in (b"K", b"D") or message.removed:
             self._recipient_done(message, recipient, None if letter == b"K" else text)

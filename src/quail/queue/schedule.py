@@ -2,20 +2,20 @@
 
 New mail is never starved by old: four turns of destinations with fresh messages come for one of those with messages that are
 tried again. A destination has its own limit, so a slow one holds back only its own mail (DESIGN, Scheduling).
-
-A local user can keep a delivery waiting as long as he likes. So a local destination has no more deliveries than are free: one
-has half of all at most, two that never end a third each if they come together, and there is room for others after several.
+docs/decisions/0012-remote-turns.md.
 """
 
 from collections import deque
 from math import isqrt
 
 from quail.queue.records import MAX_TIME
+from quail.queue.standings import FIRST_WINDOW, Standings
 
 LOCAL = "local"
 REMOTE = "remote"
 _SKIP = {LOCAL: 10, REMOTE: 20}
 _FRESH_FOR_EACH_RETRY = 4
+PROVEN_WITHIN = 2.0  # seconds for a transaction
 
 
 def next_try(channel: str, birth: int, now: int) -> int:
@@ -25,18 +25,21 @@ def next_try(channel: str, birth: int, now: int) -> int:
 
 
 class Destination:
-    """Messages that wait for one destination. `running` counts its deliveries in flight, `listed` tells in which of the
-    channel's rounds it is (a bit for each). There may be hundreds of thousands with one message each.
+    """Messages that wait for one destination. `running` counts its slots, `listed` tells in which of the channel's rounds it is
+    (a bit for each line of them); `window` and `proven` are of remote ones. There may be hundreds of thousands with one message
+    each.
     """
 
-    __slots__ = ("_lines", "listed", "running")
+    __slots__ = ("_lines", "listed", "proven", "running", "window")
 
-    def __init__(self) -> None:
+    def __init__(self, window: int = FIRST_WINDOW, *, proven: bool = False) -> None:
         """Nothing waits."""
         # To be tried again; fresh. A line of one is its number.
         self._lines: list[int | deque[int] | None] = [None, None]
         self.listed = 0
         self.running = 0
+        self.window = window
+        self.proven = proven
 
     def __bool__(self) -> bool:
         """Whether anything waits."""
@@ -76,122 +79,241 @@ class Destination:
         return sum(len(line) if isinstance(line, deque) else line is not None for line in self._lines)
 
 
-class Channel:
-    """Local or remote: its destinations, its limits, and whose turn it is."""
+class Rounds:
+    """Destinations in turn: those with messages to be tried again, and those with fresh ones."""
 
-    def __init__(self, name: str, *, limit: int, limit_each: int) -> None:
-        """`limit` deliveries at a time, `limit_each` to one destination."""
-        self.name = name
+    def __init__(self, place: int) -> None:
+        """`place` counts the rounds of a channel, from 0."""
+        self._bits = (1 << 2 * place, 2 << 2 * place)
+        self._lines: tuple[deque[bytes], deque[bytes]] = (deque(), deque())
+        self._fresh_turns = 0
+
+    def __bool__(self) -> bool:
+        """Whether anybody may want a turn."""
+        return bool(self._lines[0] or self._lines[1])
+
+    def put(self, name: bytes, destination: Destination) -> None:
+        """Behind the others, for what waits there; once."""
+        for fresh in (False, True):
+            if destination.waits(fresh) and not destination.listed & self._bits[fresh]:
+                destination.listed |= self._bits[fresh]
+                self._lines[fresh].append(name)
+
+    def pop(self, destinations: dict[bytes, Destination]) -> tuple[bytes, Destination, bool]:
+        """Who comes next, and whether for a fresh message. It may want no turn any more."""
+        retries, news = self._lines
+        fresh = not retries or (bool(news) and self._fresh_turns < _FRESH_FOR_EACH_RETRY)
+        name = self._lines[fresh].popleft()
+        destination = destinations[name]
+        destination.listed &= ~self._bits[fresh]
+        return name, destination, fresh
+
+    def had_turn(self, *, fresh: bool) -> None:
+        """Count it."""
+        self._fresh_turns = self._fresh_turns + 1 if fresh else 0
+
+
+class Channel:
+    """A kind of deliveries: its destinations, its limits, and whose turn it is. A slot is what a group takes while it is on its
+    way. A kind says who may start (_may_start) and in which rounds (_open).
+    """
+
+    name: str
+
+    def __init__(self, *, limit: int, limit_each: int) -> None:
+        """`limit` slots, `limit_each` for one destination."""
         self.limit = limit
         self.limit_each = limit_each
         self.running = 0
         self._destinations: dict[bytes, Destination] = {}
-        # Destinations in turn: those with messages to be tried again, and those with fresh ones.
-        self._rounds: tuple[deque[bytes], deque[bytes]] = (deque(), deque())
-        self._fresh_turns = 0
-        self._leaves_room = name == LOCAL
-        # Those that had as many deliveries as were free, or more, by how many they have: they come after all others.
-        self._held: dict[int, dict[bytes, None]] = {}
+        self._rounds = (Rounds(0), Rounds(1))  # of destinations that are not proven, as local ones are; of others
+        self._last = self._rounds[0]  # where the last turn was
 
     def set_limits(self, limit: int, limit_each: int) -> None:
         """Others from now on; who had no turn because of the old ones has one now."""
         self.limit = limit
         self.limit_each = limit_each
-        self._held.clear()
-        for destination, place in self._destinations.items():
-            self._list(destination, place)
+        for name, destination in self._destinations.items():
+            self._list(name, destination)
 
-    def add(self, destination: bytes, number: int, *, fresh: bool, front: bool = False) -> None:
+    def add(self, name: bytes, number: int, *, fresh: bool, front: bool = False) -> None:
         """The message waits for its turn at the destination."""
-        place = self._destinations.get(destination)
-        if place is None:
-            place = self._destinations[destination] = Destination()
-        place.put(number, fresh=fresh, front=front)
-        self._list(destination, place)
-
-    def _list(self, destination: bytes, place: Destination) -> None:
-        if place.running >= self.limit_each or not place:
-            return
-        if not self._may_start(place):
-            self._held.setdefault(place.running, {})[destination] = None
-            return
-        for fresh in (False, True):
-            if place.waits(fresh) and not place.listed & 1 << fresh:
-                place.listed |= 1 << fresh
-                self._rounds[fresh].append(destination)
-
-    def _may_start(self, place: Destination) -> bool:
-        if self._leaves_room and place.running >= max(1, self.limit - self.running):
-            return False
-        return place.running < self.limit_each
+        destination = self._at(name)
+        destination.put(number, fresh=fresh, front=front)
+        self._list(name, destination)
 
     def next(self) -> tuple[bytes, int, bool] | None:
-        """Destination and message of the next delivery that the limits allow, and whether it is fresh; None when there is none
-        now. The caller calls started() for each delivery, if there is any.
+        """Destination and message of the next group that the limits allow, and whether it is fresh; None when there is none
+        now. The caller calls started() if there is a group.
         """
-        while self.running < self.limit and (self._rounds[True] or self._rounds[False] or self._list_held()):
-            fresh = not self._rounds[False] or (bool(self._rounds[True]) and self._fresh_turns < _FRESH_FOR_EACH_RETRY)
-            destination = self._rounds[fresh].popleft()
-            place = self._destinations[destination]
-            place.listed &= ~(1 << fresh)
-            if place.waits(fresh) and self._may_start(place):
-                self._fresh_turns = self._fresh_turns + 1 if fresh else 0
-                number = place.take(fresh)
-                self._list(destination, place)
-                self._tidy(destination, place)
-                return destination, number, fresh
-            self._list(destination, place)  # if it can't start now, it is held
-            self._tidy(destination, place)
+        while (rounds := self._open()) is not None:
+            name, destination, fresh = rounds.pop(self._destinations)
+            number = None
+            if destination.waits(fresh) and rounds is self._rounds[destination.proven] and self._may_start(destination):
+                rounds.had_turn(fresh=fresh)
+                self._last = rounds
+                number = destination.take(fresh)
+            self._list(name, destination)
+            self._tidy(name, destination)
+            if number is not None:
+                return name, number, fresh
         return None
 
-    def room(self, destination: bytes) -> int:
-        """How many more deliveries may start at the destination now."""
-        place = self._destinations.get(destination)
-        running = place.running if place is not None else 0
-        free = self.limit - self.running
-        most = min(free, self.limit_each - running)
-        return min(most, (free - running + 1) // 2) if self._leaves_room else most
-
-    def started(self, destination: bytes) -> None:
-        """One delivery begins."""
-        place = self._destinations.setdefault(destination, Destination())
-        self._release(destination, place)
-        place.running += 1
+    def started(self, name: bytes) -> None:
+        """A group begins."""
+        self._at(name).running += 1
         self.running += 1
 
-    def ended(self, destination: bytes) -> None:
-        """One delivery has its report."""
-        place = self._destinations[destination]
-        self._release(destination, place)
-        place.running -= 1
+    def learn(self, name: bytes, *, seconds: float, host_down: bool) -> None:
+        """A group has its last report, `seconds` after it began; `host_down`: its host took no message from anybody."""
+
+    def ended(self, name: bytes) -> None:
+        """A slot is given back."""
+        destination = self._destinations[name]
+        destination.running -= 1
         self.running -= 1
-        if place:
-            self._list(destination, place)
-        else:
-            self._tidy(destination, place)
-
-    def _list_held(self) -> bool:
-        """Back into its rounds with one that may start now after all; whether there is one."""
-        while (fewest := min(self._held, default=self.limit)) < self.limit - self.running:
-            destination = next(iter(self._held[fewest]))
-            place = self._destinations[destination]
-            self._release(destination, place)
-            self._list(destination, place)
-            if place.listed:
-                return True
-        return False
-
-    def _release(self, destination: bytes, place: Destination) -> None:
-        held = self._held.get(place.running)
-        if held is not None:
-            held.pop(destination, None)
-            if not held:
-                del self._held[place.running]
-
-    def _tidy(self, destination: bytes, place: Destination) -> None:
-        if not (place or place.running or place.listed):
-            self._destinations.pop(destination, None)
+        self._list(name, destination)
+        self._tidy(name, destination)
 
     def waiting(self) -> int:
         """Entries that wait for a turn."""
         return sum(map(len, self._destinations.values()))
+
+    def _open(self) -> Rounds | None:
+        """Where the next turn is taken; None when nothing may start."""
+        raise NotImplementedError
+
+    def _may_start(self, destination: Destination) -> bool:
+        return destination.running < self.limit_each
+
+    def _at(self, name: bytes) -> Destination:
+        destination = self._destinations.get(name)
+        if destination is None:
+            destination = self._destinations[name] = Destination()
+        return destination
+
+    def _list(self, name: bytes, destination: Destination) -> None:
+        """Let it have turns, if it may: who has all its slots is listed again when one of them is given back. If its standing
+        has changed it may still be listed in the other rounds, too: there it is passed by.
+        """
+        if destination and self._may_start(destination):
+            self._rounds[destination.proven].put(name, destination)
+
+    def _tidy(self, name: bytes, destination: Destination) -> None:
+        if not (destination or destination.running or destination.listed):
+            self._destinations.pop(name, None)
+
+
+class LocalChannel(Channel):
+    """A local user can keep a delivery waiting as long as he likes. So a destination has no more deliveries than are free: one
+    has half of all at most, two that never end a third each if they come together, and there is room for others after several.
+    """
+
+    name = LOCAL
+
+    def __init__(self, *, limit: int, limit_each: int) -> None:
+        """See Channel."""
+        super().__init__(limit=limit, limit_each=limit_each)
+        # Those that had as many deliveries as were free, or more, by how many they have: they come after all others.
+        self._held: dict[int, dict[bytes, None]] = {}
+
+    def set_limits(self, limit: int, limit_each: int) -> None:
+        """See Channel."""
+        self._held.clear()
+        super().set_limits(limit, limit_each)
+
+    def started(self, name: bytes) -> None:
+        """See Channel."""
+        self._release(name, self._at(name))
+        super().started(name)
+
+    def ended(self, name: bytes) -> None:
+        """See Channel."""
+        self._release(name, self._destinations[name])
+        super().ended(name)
+
+    def _open(self) -> Rounds | None:
+        rounds = self._rounds[0]
+        return rounds if self.running < self.limit and (rounds or self._list_held()) else None
+
+    def _may_start(self, destination: Destination) -> bool:
+        return super()._may_start(destination) and destination.running < max(1, self.limit - self.running)
+
+    def _list(self, name: bytes, destination: Destination) -> None:
+        if destination and destination.running < self.limit_each and not self._may_start(destination):
+            self._held.setdefault(destination.running, {})[name] = None
+        else:
+            super()._list(name, destination)
+
+    def _list_held(self) -> bool:
+        """Back into its rounds with one that may start now after all; whether there is one."""
+        while (fewest := min(self._held, default=self.limit)) < self.limit - self.running:
+            name = next(iter(self._held[fewest]))
+            destination = self._destinations[name]
+            self._release(name, destination)
+            self._list(name, destination)
+            if destination.listed:
+                return True
+        return False
+
+    def _release(self, name: bytes, destination: Destination) -> None:
+        held = self._held.get(destination.running)
+        if held is not None:
+            held.pop(name, None)
+            if not held:
+                del self._held[destination.running]
+
+
+class RemoteChannel(Channel):
+    """A remote host may be slow, or dead, and there may be thousands of such hosts. A destination is proven when its last group
+    was quick and its host was there. Those that are not, new ones too, never have the last quarter of the slots, whoever they
+    are; where both may start, they take turns. A window for each destination grows as groups end well, and is halved when its
+    host is down.
+    """
+
+    name = REMOTE
+
+    def __init__(self, *, limit: int, limit_each: int) -> None:
+        """See Channel."""
+        super().__init__(limit=limit, limit_each=limit_each)
+        self._standings = Standings()
+        self._unproven = 0  # slots that are taken by destinations that are not proven
+
+    def started(self, name: bytes) -> None:
+        """See Channel."""
+        self._unproven += not self._at(name).proven
+        super().started(name)
+
+    def learn(self, name: bytes, *, seconds: float, host_down: bool) -> None:
+        """See Channel."""
+        destination = self._destinations[name]
+        window = min(destination.window, self.limit_each)
+        destination.window = max(1, window // 2) if host_down else min(window + 1, self.limit_each)
+        proven = seconds < PROVEN_WITHIN and not host_down
+        if proven != destination.proven:
+            destination.proven = proven
+            self._unproven += -destination.running if proven else destination.running
+        self._standings.remember(name, destination.window, proven=proven)
+
+    def ended(self, name: bytes) -> None:
+        """See Channel."""
+        self._unproven -= not self._destinations[name].proven
+        super().ended(name)
+
+    def _open(self) -> Rounds | None:
+        if self.running >= self.limit:
+            return None
+        unproven, proven = self._rounds
+        if not unproven or self._unproven >= max(1, self.limit - self.limit // 4):
+            return proven or None
+        return unproven if self._last is proven or not proven else proven
+
+    def _may_start(self, destination: Destination) -> bool:
+        return destination.running < min(destination.window, self.limit_each)
+
+    def _at(self, name: bytes) -> Destination:
+        destination = self._destinations.get(name)
+        if destination is None:
+            window, proven = self._standings.recall(name)
+            destination = self._destinations[name] = Destination(window, proven=proven)
+        return destination

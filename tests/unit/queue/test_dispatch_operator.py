@@ -277,7 +277,7 @@ def test_a_deferral_that_is_settled_after_an_alarm_does_not_swallow_the_next(ben
 def test_an_alarm_for_a_long_queue_lets_others_have_their_turn(bench, monkeypatch):
     monkeypatch.setattr(dispatch, "_TIMERS_AT_ONCE", 10)
     for n in range(25):
-        bench.dispatcher.resume(bench.stored([b"r%d@far.org" % n], retry=(0, BIRTH + 5000)))
+        bench.dispatcher.resume(bench.stored([b"r@far%d.org" % n], retry=(0, BIRTH + 5000)))
     assert bench.dispatcher.tick(everything=True)
     bench.dispatch()
     assert len(bench.started) == 10
