@@ -72,7 +72,8 @@ class Client:
     """One connection.
 
     `extensions` are the keywords of EHLO in upper case with their parameters, empty after HELO; `size_limit` is SIZE's, 0
-    if none was said. `outcome` is what is known of the present transaction or the last one, None before the first.
+    if none was said. `peer_name` is how the server called itself in its answer to EHLO or HELO. `outcome` is what is known
+    of the present transaction or the last one, None before the first.
 
     Of the present transaction: `dot_sent`: the final dot has gone out, so that if the connection is lost now the message
     may be there all the same; `untouched`: no byte of an answer to MAIL or to what follows has come.
@@ -91,6 +92,7 @@ class Client:
         "dot_sent",
         "extensions",
         "outcome",
+        "peer_name",
         "size_limit",
         "untouched",
     )
@@ -108,6 +110,7 @@ class Client:
         self._accepted = False  # the sender and at least one recipient
         self.extensions: dict[bytes, bytes] = {}
         self.size_limit = 0
+        self.peer_name = b""
         self.dot_sent = False
         self.untouched = True
         self.outcome: Outcome | None = None
@@ -234,6 +237,7 @@ class Client:
             self._state = _EHLO
             return self._send(b"EHLO %b\r\n" % self._helo)
         if code == 250:
+            self.peer_name = reply.text[4:].split(b"\n", 1)[0].partition(b" ")[0]
             if self._state == _EHLO:
                 self._read_extensions(reply.text)
             self._state = _IDLE

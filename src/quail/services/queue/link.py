@@ -1,19 +1,78 @@
-"""The queue's connection to lspawn: jobs out, reports in. A plain socket, because descriptors travel with jobs."""
+"""The queue's connections to lspawn and rspawn: jobs out, reports in. Plain sockets, because descriptors travel with jobs."""
 
 import asyncio
 import os
 import socket
 from collections import deque
 from collections.abc import Callable
+from typing import Protocol
 
 from quail.errors import PeerError
-from quail.net import descriptors, lspawn_protocol
+from quail.net import descriptors, lspawn_protocol, rspawn_protocol
 from quail.net.frames import Splitter
 from quail.queue.group import Group
 
 _AGAIN = 0.2  # seconds between attempts to connect
 _CHUNK = 1 << 16
 _MAX_BUFFERS = 64
+_NEEDS_UTF8 = (b"smtputf8", b"")  # attribute of a message that was handed in so
+
+
+Report = tuple[int, bytes, bytes, bool]
+"""Number of a delivery; K, Z or D; text; whether the host was down."""
+
+
+class Wire(Protocol):
+    """How jobs and reports of one delivery service are written."""
+
+    path: str
+    max_report: int
+
+    def job(self, group: Group, *, by_descriptor: bool) -> bytes:
+        """A frame. `by_descriptor`: the body comes along with it."""
+
+    def report(self, frame: bytes) -> Report:
+        """What a frame says; PeerError."""
+
+
+class LocalWire:
+    """lspawn's."""
+
+    path = "run/lspawn.sock"
+    max_report = lspawn_protocol.MAX_REPORT
+
+    @staticmethod
+    def job(group: Group, *, by_descriptor: bool) -> bytes:
+        (delivery,) = group.deliveries
+        flags = lspawn_protocol.DESCRIPTOR if by_descriptor else 0
+        body = b"" if by_descriptor else group.message.body or b""
+        return lspawn_protocol.encode_job(delivery.number, group.sender, delivery.address, flags, body)
+
+    @staticmethod
+    def report(frame: bytes) -> Report:
+        report = lspawn_protocol.decode_report(frame)
+        return report.tag, report.letter, report.text, False
+
+
+class RemoteWire:
+    """rspawn's."""
+
+    path = "run/rspawn.sock"
+    max_report = rspawn_protocol.MAX_REPORT
+
+    @staticmethod
+    def job(group: Group, *, by_descriptor: bool) -> bytes:
+        message = group.message
+        flags = rspawn_protocol.DESCRIPTOR if by_descriptor else 0
+        if _NEEDS_UTF8 in message.accepted.attributes:
+            flags |= rspawn_protocol.UTF8
+        body = b"" if by_descriptor else message.body or b""
+        recipients = [(delivery.number, delivery.address) for delivery in group.deliveries]
+        return rspawn_protocol.encode_job(group.sender, flags, recipients, body)
+
+    @staticmethod
+    def report(frame: bytes) -> Report:
+        return rspawn_protocol.decode_report(frame)
 
 
 class Link:
@@ -22,22 +81,22 @@ class Link:
     def __init__(
         self,
         loop: asyncio.AbstractEventLoop,
-        path: str,
+        wire: Wire,
         *,
-        report: Callable[[int, bytes, bytes], None],
+        report: Callable[[int, bytes, bytes, bool], None],
         lost: Callable[[], None],
         ready: Callable[[], None],
         log: Callable[[str], None],
     ) -> None:
         """Call connect() once."""
         self._loop = loop
-        self._path = path
+        self._wire = wire
         self._report = report
         self._lost = lost
         self._ready = ready
         self._log = log
         self._socket: socket.socket | None = None
-        self._splitter = Splitter(lspawn_protocol.MAX_REPORT)
+        self._splitter = Splitter(self._wire.max_report)
         self._out: deque[tuple[bytes | memoryview, int]] = deque()
         self._flush_due = False
         self._closed = False
@@ -49,37 +108,34 @@ class Link:
             return
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK)
         try:
-            sock.connect(self._path)
+            sock.connect(self._wire.path)
         except OSError as error:
             sock.close()
             if not self._complained:
                 self._complained = True
-                self._log(f"alert: oh no! no connection to {self._path}: {error}; trying again")
+                self._log(f"alert: oh no! no connection to {self._wire.path}: {error}; trying again")
             self._loop.call_later(_AGAIN, self.connect)
             return
         self._complained = False
         self._socket = sock
-        self._splitter = Splitter(lspawn_protocol.MAX_REPORT)
+        self._splitter = Splitter(self._wire.max_report)
         self._loop.add_reader(sock.fileno(), self._read)
         self._ready()
 
     def start(self, group: Group) -> bool:
-        """Hand a group of one over; False when that can't be done now."""
+        """Hand a group over; False when that can't be done now."""
         if self._socket is None:
             return False
-        message = group.message
-        (delivery,) = group.deliveries
-        flags, body, descriptor = 0, message.body or b"", -1
-        if message.fd >= 0:
-            flags, body = lspawn_protocol.DESCRIPTOR, b""
+        descriptor = -1
+        if group.message.fd >= 0:
             try:
                 # Opened anew, not duplicated: users' programs move the place in it, each for itself.
-                descriptor = os.open(f"/proc/self/fd/{message.fd}", os.O_RDONLY | os.O_CLOEXEC)
+                descriptor = os.open(f"/proc/self/fd/{group.message.fd}", os.O_RDONLY | os.O_CLOEXEC)
             except OSError as error:
-                self._log(f"warning: no descriptor for delivery {delivery.number}: {error}; will try again later")
+                number = group.deliveries[0].number
+                self._log(f"warning: no descriptor for delivery {number}: {error}; will try again later")
                 return False
-        job = lspawn_protocol.encode_job(delivery.number, group.sender, delivery.address, flags, body)
-        self._out.append((job, descriptor))
+        self._out.append((self._wire.job(group, by_descriptor=descriptor >= 0), descriptor))
         if not self._flush_due:
             self._flush_due = True
             self._loop.call_soon(self._flush)
@@ -134,8 +190,7 @@ class Link:
             return
         try:
             for payload in self._splitter.feed(data):
-                report = lspawn_protocol.decode_report(payload)
-                self._report(report.tag, report.letter, report.text)
+                self._report(*self._wire.report(payload))
         except PeerError as error:
             self._log(f"alert: {error}")
             self._end()
@@ -145,7 +200,7 @@ class Link:
     def _end(self) -> None:
         """The service is gone: all that was on its way is not known to be delivered."""
         self._drop()
-        self._log("alert: oh no! lost spawn connection! connecting again")
+        self._log(f"alert: oh no! lost spawn connection! connecting to {self._wire.path} again")
         self._lost()
         self._loop.call_later(_AGAIN, self.connect)
 

@@ -18,6 +18,7 @@ from quail.message.routing import Routes
 from quail.queue import bounces, records
 from quail.queue.active import Active
 from quail.queue.dispatch import Dispatcher, Rules
+from quail.queue.group import Group
 from quail.queue.journal import COPY, INLINE_BODY, Journal
 from quail.queue.records import Accepted
 from quail.queue.recovery import Opened, open_journal
@@ -26,7 +27,7 @@ from quail.queue.store import Entry
 from quail.services.queue.collector import Collector
 from quail.services.queue.drop import Drop
 from quail.services.queue.intake import Incoming, Intake
-from quail.services.queue.link import Link
+from quail.services.queue.link import Link, LocalWire, RemoteWire, Wire
 from quail.services.queue.operator import Operator
 from quail.services.queue.writer import Writer
 from quail.storage.calls import REAL
@@ -86,20 +87,13 @@ class QueueService:
             stopped=self._stop_at_once,
             log=self.log,
         )
-        self._link = Link(
-            loop,
-            "run/lspawn.sock",
-            report=self._report,
-            lost=lambda: self.dispatcher.lost(LOCAL),
-            ready=self._link_ready,
-            log=self.log,
-        )
+        self._links = {LOCAL: self._new_link(LOCAL, LocalWire()), REMOTE: self._new_link(REMOTE, RemoteWire())}
         self.dispatcher = Dispatcher(
             self.store,
             rules,
             limits,
             submit=self.writer.submit,
-            start=self._link.start,
+            start=self._start,
             bounce=self._bounce,
             log=self.log,
             now=self.now,
@@ -117,6 +111,16 @@ class QueueService:
         self._collector = Collector(loop, Drop(REAL, "queue/drop", self.log), self._intake)
 
     now = staticmethod(time.time)
+
+    def _new_link(self, channel: str, wire: Wire) -> Link:
+        return Link(
+            self._loop,
+            wire,
+            report=self._report,
+            lost=lambda: self.dispatcher.lost(channel),
+            ready=partial(self._link_ready, channel),
+            log=self.log,
+        )
 
     def _seen(self, number: int, accepted: Accepted) -> None:
         self._intake.shares.queued(number, accepted.uid, len(accepted.recipients))
@@ -163,7 +167,8 @@ class QueueService:
         for report in self._opened.reports:
             self.log(report)
         self.dispatcher.log_status()
-        self._link.connect()
+        for link in self._links.values():
+            link.connect()
         self.dispatcher.begin()
         self._take_up()
         self._servers = [
@@ -202,7 +207,7 @@ class QueueService:
                 # A bug costs one message a restart of the service, not all others their answer.
                 self.log(f"alert: internal error, message {entry.number} waits for the next start: {error!r}")
         dispatcher.suspended = False
-        dispatcher.dispatch()
+        self._dispatch()
 
     def _settled_one(self, entry: Entry) -> None:
         if entry.kind == records.ACCEPTED:
@@ -237,12 +242,15 @@ class QueueService:
                     self.store.discard_large(entry.large)
                 self._bounce_later(entry.source.message)
 
-    def _link_ready(self) -> None:
-        self.dispatcher.available(LOCAL)
+    def _start(self, group: Group) -> bool:
+        return self._links[group.channel].start(group)
+
+    def _link_ready(self, channel: str) -> None:
+        self.dispatcher.available(channel)
         self._dispatch()
 
-    def _report(self, number: int, letter: bytes, text: bytes) -> None:
-        self.dispatcher.report(number, letter, text)
+    def _report(self, number: int, letter: bytes, text: bytes, host_down: bool) -> None:
+        self.dispatcher.report(number, letter, text, host_down=host_down)
 
     # Bounces.
 
@@ -353,7 +361,8 @@ class QueueService:
 
     def close(self) -> None:
         """After the loop has stopped."""
-        self._link.close()
+        for link in self._links.values():
+            link.close()
         if self.writer.idle:
             self.writer.close()
             self.store.close()

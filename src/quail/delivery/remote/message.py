@@ -1,0 +1,101 @@
+"""A message on its way out: its envelope, and its text as stored, inline or in a file."""
+
+import os
+from collections.abc import Iterator
+
+from quail.smtp.outgoing import Encoder, encode
+
+CHUNK = 1 << 16
+_HEADER = 1 << 18  # bytes in which a header must end to be looked at
+
+
+class UnreadableError(Exception):
+    """The text can't be read, or is not as long as it was; the cause is an OSError or nothing."""
+
+
+class Mail:
+    """One sender, one host, its recipients. `fd` is -1 for an inline `body`; it belongs to whoever made this.
+
+    needs_utf8: only a host with SMTPUTF8 can take it (RFC 6531 s3.5), for an address is not ASCII, or the header is not and
+    whoever handed it in said SMTPUTF8. A header of bytes that nobody has declared goes everywhere, as ever.
+    """
+
+    __slots__ = ("_looked", "body", "fd", "host", "needs_utf8", "recipients", "sender", "size")
+
+    def __init__(
+        self, host: bytes, sender: bytes, recipients: list[bytes], body: bytes, fd: int = -1, *, utf8: bool = False
+    ) -> None:
+        """UnreadableError if the file can't be read."""
+        self.host = host
+        self.sender = sender
+        self.recipients = recipients
+        self.body = body
+        self.fd = fd
+        self.size = len(body) if fd < 0 else _size(fd)
+        self._looked: tuple[bool, int] | None = None
+        plain = sender.isascii() and all(map(bytes.isascii, recipients))
+        self.needs_utf8 = not plain or (utf8 and not self._header().isascii())
+
+    def to(self, recipients: list[bytes]) -> "Mail":
+        """The same for other recipients; UnreadableError."""
+        return Mail(self.host, self.sender, recipients, self.body, self.fd, utf8=self.needs_utf8)
+
+    @property
+    def is_ascii(self) -> bool:
+        """Whether the whole text is; UnreadableError."""
+        return self._look()[0]
+
+    @property
+    def sent_size(self) -> int:
+        """Bytes of the text with CR LF at the end of each line; UnreadableError."""
+        return self.size + self._look()[1]
+
+    def _look(self) -> tuple[bool, int]:
+        """Whether the text is ASCII, and how many lines it has."""
+        if self._looked is None:
+            is_ascii, lines = True, 0
+            for piece in self.chunks():
+                is_ascii = is_ascii and piece.isascii()
+                lines += piece.count(b"\n")
+            self._looked = is_ascii, lines
+        return self._looked
+
+    def _header(self) -> bytes:
+        return (self.body if self.fd < 0 else _read(self.fd, 0, _HEADER)).partition(b"\n\n")[0]
+
+    def chunks(self) -> Iterator[bytes]:
+        """The text, piece by piece; UnreadableError when the file ends too early."""
+        if self.fd < 0:
+            yield self.body
+            return
+        place = 0
+        while place < self.size:
+            piece = _read(self.fd, place, min(CHUNK, self.size - place))
+            if not piece:
+                raise UnreadableError
+            place += len(piece)
+            yield piece
+
+    def encoded(self) -> Iterator[bytes]:
+        """The text as it goes over SMTP, piece by piece; an inline one whole. UnreadableError."""
+        if self.fd < 0:
+            yield encode(self.body)
+            return
+        encoder = Encoder()
+        for piece in self.chunks():
+            yield encoder.feed(piece)
+        yield encoder.finish()
+
+
+def _size(fd: int) -> int:
+    try:
+        return os.fstat(fd).st_size
+    except OSError as error:
+        raise UnreadableError from error
+
+
+def _read(fd: int, place: int, size: int) -> bytes:
+    try:
+        return os.pread(fd, size, place)
+    except OSError as error:
+        raise UnreadableError from error

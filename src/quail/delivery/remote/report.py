@@ -1,0 +1,102 @@
+"""What becomes of a remote delivery, in qmail-remote's words (facts 4.5 and 9.2), and how rspawn makes one report of them.
+
+qmail-remote prints a record for each recipient (`r` accepted, `h` never, `s` later) and one for the message (K, Z, D); the
+queue wants one letter and one text for each recipient.
+"""
+
+from quail.smtp.client_replies import Reply
+
+ACCEPTED, HARD, SOFT = b"r", b"h", b"s"
+DELIVERED, DEFERRED, FAILED = b"K", b"Z", b"D"
+_VALUE = {DELIVERED: 1, DEFERRED: 0, FAILED: -1}
+_LETTER = {1: DELIVERED, 0: DEFERRED, -1: FAILED}
+
+NO_RECIPIENT_HOST = b"Sorry, address must include host name. (#5.1.3)"
+UNSENDABLE = b"Sorry, that address has a character in it which SMTP can't send. (#5.1.3)"
+NEEDS_UTF8 = b"%b can't take this message: it needs SMTPUTF8, which that host does not offer. (#5.6.7)"
+TOO_LARGE = b"%b takes messages of %d bytes at most; this one has %d. (#5.3.4)"
+UNREADABLE = b"Unable to read message. (#4.3.0)"
+NO_RESOURCES = b"System resources temporarily unavailable. (#4.3.0)"
+NO_CONNECTION = b"Sorry, I wasn't able to establish an SMTP connection. (#4.4.1)"
+HOST_UNRESOLVED = b"Sorry, I couldn't find any host by that name. (#4.1.2)"
+NO_SUCH_HOST = b"Sorry, I couldn't find any host named %b. (#5.1.2)"
+NO_EXCHANGER = b"Sorry, I couldn't find a mail exchanger or IP address. (#5.4.4)"
+NULL_MX = b"Sorry, %b says that it takes no mail: it has a null MX record. (#5.1.10)"
+NO_RELAY = b"Sorry, I couldn't find %b, which control/smtproutes names. (#4.4.1)"
+OWN_EXCHANGER = (
+    b"Sorry. %b has this host as its best mail exchanger or as its address,\n"
+    b"but it isn't in my control/locals file, so I don't treat it as local. (#5.4.6)"
+)
+TALKS_TO_ITSELF = b"Sorry. %b greets me with my own name, so the mail would come back to this host. (#5.4.6)"
+DIED = b"Connected to %b but connection died. %b(#4.4.2)"
+DUPLICATE = b"Possible duplicate! "
+
+
+class Record:
+    """A letter and its text, lines ended by LF; the code of the reply to a recipient that was refused, else 0."""
+
+    __slots__ = ("code", "letter", "text")
+
+    def __init__(self, letter: bytes, text: bytes = b"", code: int = 0) -> None:
+        """As qmail-remote prints them."""
+        self.letter = letter
+        self.text = text
+        self.code = code
+
+
+RECIPIENT_ACCEPTED = Record(ACCEPTED)
+
+
+class Result:
+    """recipients: a record for each in their order, None where the host was not asked or did not say. message: how it ended.
+    host_down: no host took the connection, so other messages for the same destination would fare no better just now.
+    """
+
+    __slots__ = ("host_down", "message", "recipients")
+
+    def __init__(
+        self, message: Record, recipients: list[Record | None] | None = None, *, host_down: bool = False
+    ) -> None:
+        """Without recipients nobody was asked about any."""
+        self.message = message
+        self.recipients = recipients or []
+        self.host_down = host_down
+
+    def of(self, place: int) -> tuple[bytes, bytes]:
+        """Letter and text of the report about one recipient (facts 4.6, what rspawn makes of qmail-remote's output)."""
+        record = self.recipients[place] if place < len(self.recipients) else None
+        return reduced(record, self.message)
+
+    def printed(self) -> bytes:
+        """All records as qmail-remote prints them, each ended by NUL."""
+        records = [*(record for record in self.recipients if record is not None), self.message]
+        return b"".join(record.letter + record.text.replace(b"\0", b"?") + b"\0" for record in records)
+
+
+def reduced(record: Record | None, whole: Record) -> tuple[bytes, bytes]:
+    """One letter and text of a recipient's record, if there is one, and the message's (facts 4.6)."""
+    if record is None:
+        return whole.letter, whole.text
+    message = _VALUE[whole.letter]
+    final = {ACCEPTED: message, SOFT: 0, HARD: -1}[record.letter]
+    return _LETTER[final], record.text + (whole.text if message <= final else b"")
+
+
+def later(text: bytes, *, host_down: bool = False) -> Result:
+    """Put off, for this reason."""
+    return Result(Record(DEFERRED, text + b"\n"), host_down=host_down)
+
+
+def never(text: bytes) -> Result:
+    """Failed for good, for this reason."""
+    return Result(Record(FAILED, text + b"\n"))
+
+
+def said(line: bytes, reply: Reply) -> bytes:
+    """A line about the host, and what it said."""
+    return b"%b\nRemote host said: %b\n" % (line, reply.text)
+
+
+def by_code(reply: Reply) -> bytes:
+    """D for a code of 500 and more, else Z: what a refusal of the message means."""
+    return FAILED if reply.code >= 500 else DEFERRED

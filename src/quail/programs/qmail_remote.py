@@ -1,0 +1,102 @@
+"""usage: qmail-remote host sender recip [ recip ... ] < message
+
+Deliver the message to the recipients at host, over SMTP, or over QMTP if control/smtproutes says so. What became of it is
+printed, in records that end with NUL (qmail-remote(8)). Exit 0, always.
+"""
+
+import asyncio
+import os
+import time
+
+from quail.control.reader import Control
+from quail.delivery.remote import report
+from quail.delivery.remote.courier import Courier
+from quail.delivery.remote.message import Mail, UnreadableError
+from quail.delivery.remote.report import Result
+from quail.delivery.remote.settings import Settings
+from quail.errors import QuailError, TemporaryError
+from quail.net.resolvconf import nameservers
+from quail.net.resolver import Resolver
+from quail.programs.run import enter_home, output, program, say
+from quail.storage import tcpto
+
+_IMPROPER = b"I (qmail-remote) was invoked improperly. (#5.3.5)"
+_NO_HOME = b"Unable to switch to home directory. (#4.3.0)"
+_NO_CONTROL = b"Unable to read control files. (#4.3.0)"
+_TICK = 1.0  # seconds
+_CHUNK = 1 << 16
+_STDIN = 0
+
+
+@program("qmail-remote")
+def main(args: list[bytes]) -> int:
+    output(_run(args).printed())
+    return 0
+
+
+def _run(args: list[bytes]) -> Result:
+    if len(args) < 3:
+        return report.never(_IMPROPER)
+    host, sender, *recipients = args
+    try:
+        enter_home()
+    except TemporaryError as error:
+        say(f"qmail-remote: {error}")
+        return report.later(_NO_HOME)
+    try:
+        control = Control()
+        settings = Settings(control)
+        servers = nameservers(control)
+    except QuailError as error:
+        say(f"qmail-remote: {error}")
+        return report.later(_NO_CONTROL)
+    try:
+        mail = Mail(host, sender, recipients, b"", _message())
+    except (OSError, UnreadableError):
+        return report.later(report.UNREADABLE)
+    return asyncio.run(_deliver(mail, settings, Resolver(nameservers=servers)))
+
+
+def _message() -> int:
+    """A descriptor whose whole content is the message: the rest of descriptor 0, which may be a pipe. OSError."""
+    try:
+        if os.lseek(_STDIN, 0, os.SEEK_CUR) == 0:
+            return _STDIN
+    except OSError:
+        pass  # a pipe
+    copy = os.memfd_create("message", os.MFD_CLOEXEC)
+    while piece := os.read(_STDIN, _CHUNK):
+        view = memoryview(piece)
+        while view:
+            view = view[os.write(copy, view) :]
+    return copy
+
+
+async def _deliver(mail: Mail, settings: Settings, resolver: Resolver) -> Result:
+    loop = asyncio.get_running_loop()
+    courier = Courier(
+        loop,
+        settings,
+        resolver,
+        tcpto.Tcpto.open(tcpto.PATH),
+        log=lambda text: say(f"qmail-remote: {text}"),
+        now=time.time,
+    )
+
+    async def watch() -> None:
+        while True:
+            await asyncio.sleep(_TICK)
+            courier.tick()
+
+    watching = loop.create_task(watch())
+    try:
+        return await courier.deliver(mail)
+    finally:
+        watching.cancel()
+        courier.close()
+        resolver.close()
+        await asyncio.sleep(0)  # good-byes go out
+
+
+if __name__ == "__main__":
+    main()
