@@ -149,11 +149,11 @@ def test_a_full_set_loses_the_smallest_of_time_and_count(table):
 
 def test_addresses_of_one_set_do_not_disturb_each_other(table):
     ips = one_set(RECORDS)
-    for number, ip in enumerate(ips):
-        for count in range(number + 1):
-            table.timed_out(ip, NOW + count * GAP)
+    for step in range(RECORDS):
+        for ip in ips[step:]:
+            table.timed_out(ip, NOW + step * GAP)
     assert {ip: count for ip, _, count in table.entries(LATER)} == {ip: number for number, ip in enumerate(ips, 1)}
-    assert [ip for ip in ips if table.is_slow(ip, NOW + 8 * GAP, 0)] == ips[1:]
+    assert [ip for ip in ips if table.is_slow(ip, NOW + RECORDS * GAP, 0)] == ips[1:]
 
 
 def test_a_mapped_address_is_the_ipv4_address(table):
@@ -350,30 +350,31 @@ def test_complete_gives_the_file_to_its_owner(path):
 
 # several processes
 
+# Of its two addresses a worker forgets the first all the time and sees it time out again, so that all of them want free
+# records of the set at once; the second one only counts.
 WORKER = """
 import sys
-from quail.storage.tcpto import GAP, RECORDS, Tcpto
-path, start, ips = sys.argv[1], float(sys.argv[2]), sys.argv[3:]
+from quail.storage.tcpto import Tcpto
+path, first, second = sys.argv[1:]
 table = Tcpto.open(path)
 print("ready", flush=True)
-sys.stdin.readline()
-for ip in ips:
-    table.timed_out(ip, start)
-for step in range(1, 200):
-    for ip in ips:
-        table.timed_out(ip, start + step * GAP)
-        table.is_slow(ip, start + step * GAP, 0)
-    table.answered(ips[0])
-assert not table.trouble
+for line in sys.stdin:
+    now = float(line)
+    for _ in range(300):
+        table.timed_out(first, now)
+        table.timed_out(second, now)
+        table.answered(first)
+    table.timed_out(first, now)
+    print(table.trouble or "done", flush=True)
 """
 
 
 def test_processes_lose_nothing_of_each_other(path):
-    """All of them change records of one set at the same time, each its own two addresses."""
+    """All of them change the records of one set at the same time, and there is just room for their addresses."""
     ips = one_set(RECORDS)
     workers = [
         subprocess.Popen(
-            [sys.executable, "-c", WORKER, path, str(NOW), *ips[at : at + 2]],
+            [sys.executable, "-c", WORKER, path, *ips[at : at + 2]],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -381,19 +382,20 @@ def test_processes_lose_nothing_of_each_other(path):
         for at in range(0, RECORDS, 2)
     ]
     try:
-        for worker in workers:
-            assert worker.stdout.readline() == "ready\n"
-        for worker in workers:
-            worker.stdin.write("go\n")
-            worker.stdin.flush()
-        assert [worker.wait(timeout=60) for worker in workers] == [0] * len(workers)
+        assert [worker.stdout.readline() for worker in workers] == ["ready\n"] * len(workers)
+        table = Tcpto.open(path)
+        for step in range(1, 6):
+            now = NOW + step * GAP
+            for worker in workers:
+                worker.stdin.write(f"{now}\n")
+                worker.stdin.flush()
+            assert [worker.stdout.readline() for worker in workers] == ["done\n"] * len(workers)
+            counts = {ip: count for ip, _, count in table.entries(now)}
+            assert counts == dict.fromkeys(ips[::2], 1) | dict.fromkeys(ips[1::2], step)
     finally:
         for worker in workers:
             worker.kill()
             worker.communicate()
-    table = Tcpto.open(path)
-    later = NOW + 199 * GAP
-    assert sorted(table.entries(later)) == sorted((ip, 0, 10) for ip in ips[1::2])
 
 
 def test_the_size_is_that_of_the_parts():
