@@ -1,7 +1,7 @@
 """A message while something happens to it: its envelope taken apart, and its body while there is room to keep it."""
 
 import os
-from itertools import islice
+from collections.abc import Iterator
 
 from quail.queue.records import Accepted
 
@@ -38,19 +38,18 @@ class Active:
         self.marks = 0  # entries that are not settled yet
         self.removed = False  # by an operator, while deliveries were on their way
 
-    def due(self, channel: str, destination: bytes, most: int) -> list[int]:
-        """The first recipients, `most` at most, whose turn it is at the destination."""
+    def due(self, channel: str, destination: bytes) -> Iterator[int]:
+        """Recipients whose turn it is at the destination, in their order. Nothing may change while they are looked at."""
         if len(self.left) <= _FEW:
-            due = [
+            return (
                 number
                 for number, (where, address) in self.left.items()
                 if where == channel and not self._had_its_turn(number) and destination_of(where, address) == destination
-            ]
-            return due[:most]
+            )
         line = self._line(channel, destination)
         while line and self._had_its_turn(line[-1]):
             line.pop()
-        return list(islice((number for number in reversed(line) if not self._had_its_turn(number)), most))
+        return (number for number in reversed(line) if not self._had_its_turn(number))
 
     def _had_its_turn(self, number: int) -> bool:
         return number not in self.left or number in self.in_flight or number in self.tried

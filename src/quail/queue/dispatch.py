@@ -12,7 +12,7 @@ from quail.message.logtext import safe
 from quail.message.routing import Routes
 from quail.queue import records
 from quail.queue.active import Active, destination_of
-from quail.queue.group import MAX_GROUP, Delivery, Group
+from quail.queue.group import Delivery, Group
 from quail.queue.records import Accepted
 from quail.queue.schedule import LOCAL, REMOTE, Channel, LocalChannel, RemoteChannel, next_try
 from quail.queue.store import DamagedBodyError, Entry, Store
@@ -227,11 +227,10 @@ class Dispatcher:
 
     def _start_group(self, channel: Channel, destination: bytes, message: Active, *, fresh: bool) -> int:
         """Start as many recipients as may travel together; how many turns they count for."""
-        most = MAX_GROUP if channel.name == REMOTE else 1
-        due = message.due(channel.name, destination, most + 1)
-        if due:
-            group = Group(message, channel.name, destination, due[:most], self._last_delivery + 1, self._now())
-            if len(group.deliveries) < len(due):
+        due = message.due(channel.name, destination)
+        group = Group(message, channel.name, destination, due, self._last_delivery + 1, self._now())
+        if group.deliveries:
+            if group.more:
                 # The rest queues up again, behind other messages: a long list of recipients keeps nobody else waiting.
                 channel.add(destination, message.number, fresh=fresh)
                 message.waiting += 1
@@ -250,7 +249,7 @@ class Dispatcher:
         if self._kept_bytes > KEPT_BODIES or self._kept_files > KEPT_FILES:
             self._drop_body(message)
         self._forget_if_idle(message)
-        return max(1, len(due))
+        return max(1, len(group.deliveries))
 
     def _take_back(self, group: Group) -> None:
         """It could not be handed over, or got lost: as if what has no report yet had never begun."""

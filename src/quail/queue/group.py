@@ -4,6 +4,7 @@ from collections.abc import Iterable
 
 from quail.message.verp import expand
 from quail.queue.active import Active
+from quail.queue.schedule import REMOTE
 
 MAX_GROUP = 100  # recipients; every SMTP server must take so many (RFC 5321, 4.5.3.1.8)
 
@@ -25,26 +26,30 @@ class Delivery:
 
 class Group:
     """Has one slot of its channel and destination until the last of its reports is there. `sender` is already expanded (VERP).
-    `began` is in seconds, by the dispatcher's clock; `missing` counts reports, one of which may have said `host_down`.
+    `began` is in seconds, by the dispatcher's clock; `missing` counts reports, one of which may have said `host_down`; `more`
+    tells that somebody was left over.
     """
 
-    __slots__ = ("began", "channel", "deliveries", "destination", "host_down", "message", "missing", "sender")
+    __slots__ = ("began", "channel", "deliveries", "destination", "host_down", "message", "missing", "more", "sender")
 
     def __init__(
-        self, message: Active, channel: str, destination: bytes, recipients: Iterable[int], first: int, began: float
+        self, message: Active, channel: str, destination: bytes, due: Iterable[int], first: int, began: float
     ) -> None:
-        """Of `recipients` the first one, and those behind it that have its sender too; deliveries count from `first`."""
+        """Of those that are due the first one, and who may go along with it; deliveries count from `first`."""
         self.message = message
         self.channel = channel
         self.destination = destination
         self.deliveries: list[Delivery] = []
         self.sender = b""
-        for number, recipient in enumerate(recipients, first):
+        self.more = False
+        most = MAX_GROUP if channel == REMOTE else 1
+        for number, recipient in enumerate(due, first):
             address = message.left[recipient][1]
             sender = expand(message.accepted.sender, address)
             if not self.deliveries:
                 self.sender = sender
-            elif sender != self.sender:
+            elif sender != self.sender or len(self.deliveries) == most:
+                self.more = True
                 break
             self.deliveries.append(Delivery(number, self, recipient, address))
         self.missing = len(self.deliveries)
