@@ -356,9 +356,9 @@ class Client:
         return OVER, self.outcome
 
     def _unfit(self, where: str, reply: Reply) -> "Event":
-        self._state = _UNFIT
-        if reply.code == _CLOSING:
-            self._close()
+        self._close()
+        if reply.code != _CLOSING:
+            self._state = _UNFIT  # QUIT may still be said
         return UNFIT, where, reply
 
     def _lost(self, reason: str) -> "Event":

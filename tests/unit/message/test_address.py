@@ -47,3 +47,23 @@ def test_splits_at_the_last_at_sign(whole, parts):
 )
 def test_quotes_only_what_is_not_a_dot_atom(plain, quoted):
     assert address.quote(plain) == quoted
+
+
+@pytest.mark.parametrize(
+    ("plain", "quoted"),
+    [
+        ("jürgen@x".encode(), b"j\xc3\xbcrgen@x"),
+        ("用户.名@例子".encode(), "用户.名@例子".encode()),
+        ("用户".encode(), "用户".encode()),
+        ("用 户@x".encode(), '"用 户"@x'.encode()),
+        ("用..户@x".encode(), '"用..户"@x'.encode()),
+        (b"\xfc@x", b'"\xfc"@x'),
+        (b"\xc3a\xbc@x", b'"\xc3a\xbc"@x'),
+        (b"\xed\xa0\x80@x", b'"\xed\xa0\x80"@x'),
+        (b"joe@\xff", b"joe@\xff"),
+        (b"s p@x", b'"s p"@x'),
+        (b"", b""),
+    ],
+)
+def test_with_smtputf8_a_dot_atom_may_have_more_characters(plain, quoted):
+    assert address.quote(plain, utf8=True) == quoted
