@@ -73,6 +73,8 @@ def test_time_outs_within_two_minutes_count_once(table):
         table.timed_out("192.0.2.1", NOW)
     table.timed_out("192.0.2.1", NOW + GAP - 1)
     assert list(table.entries(NOW)) == [("192.0.2.1", 0, 1)]
+    table.timed_out("192.0.2.1", int(NOW) + GAP)
+    assert list(table.entries(NOW + GAP)) == [("192.0.2.1", 0, 2)]
 
 
 @pytest.mark.parametrize(("jitter", "minutes"), [(0, 60), (31, 91), (32, 60), (12345, 60 + 25)])
@@ -136,9 +138,10 @@ class Watched(SystemCalls):
 
 def test_a_full_set_loses_the_smallest_of_time_and_count(table):
     ips = one_set(RECORDS + 2)
-    for number, ip in enumerate(ips[:RECORDS]):
+    table.timed_out(ips[0], NOW - 300)
+    table.timed_out(ips[0], NOW - 150)  # the second time is worth 1,024 seconds
+    for number, ip in enumerate(ips[1:RECORDS]):
         table.timed_out(ip, NOW + number)
-    table.timed_out(ips[0], NOW + 200)  # 1,024 seconds better than its time says
     table.timed_out(ips[RECORDS], NOW + 900)
     left = {ip for ip, _, _ in table.entries(LATER)}
     assert left == set(ips[: RECORDS + 1]) - {ips[1]}
