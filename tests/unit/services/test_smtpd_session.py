@@ -58,9 +58,12 @@ class FakeService:
         self.log = self.lines.append
         self.verdict = verdict
         self.left = []
+        self.resolver = None
 
-    def admit(self, session, _peer):
+    def count(self, session, _peer):
         session.counted = True
+
+    def admit(self, _session, _peer, _name):
         if self.verdict is not None:
             return self.verdict
         return Settings(

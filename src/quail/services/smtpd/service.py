@@ -6,10 +6,13 @@ import signal
 
 import uvloop
 
+from quail.control.nameservers import Server
 from quail.control.places import rules_file
 from quail.control.reader import Control
 from quail.errors import QuailError, TemporaryError
 from quail.net.interfaces import local_addresses
+from quail.net.resolvconf import nameservers
+from quail.net.resolver import Resolver
 from quail.net.tcprules import Rules
 from quail.policy import smtp as policy
 from quail.services.smtpd.census import Census
@@ -32,12 +35,14 @@ class Smtpd:
         """Control files are read here: ConfigError, TemporaryError."""
         assert context.counters is not None
         self.loop = loop
+        self.resolver: Resolver | None = None  # None: clients are not looked up
         self.sessions: set[SmtpSession] = set()
         self.pool = HandoffPool(loop, "run/queue.sock")
         self.recipients = Recipients(loop, "run/users.sock")
         self._context = context
         self._census = Census(context.counters, context.worker)
         self._rules = Rules(rules_file(context.mode, "smtp"))
+        self._nameservers: list[Server] | None = None
         self._lines: list[str] = []
         self._servers: list[asyncio.AbstractServer] = []
         self._stopping = False
@@ -49,6 +54,12 @@ class Smtpd:
         self._max_total = control.integer("concurrencyincoming")
         self._max_each = control.integer("maxconnectionsperip")
         self._local_name = control.required("me")
+        servers, look_up = nameservers(control), control.integer("remotelookup")
+        if not look_up:
+            self.resolver = None
+        elif self.resolver is None or servers != self._nameservers:
+            self.resolver = Resolver(nameservers=servers)  # who still waits for the old one is answered
+        self._nameservers = servers
 
     def log(self, text: str) -> None:
         """One line; lines of one turn of the loop are written together."""
@@ -70,8 +81,8 @@ class Smtpd:
             self._servers.append(await loop.create_server(lambda: SmtpSession(self), sock=listener))
         self._sweep()
 
-    def admit(self, session: SmtpSession, peer: str) -> Settings | bytes:
-        """What the session is served with; or what to say before the connection is closed, which may be nothing."""
+    def count(self, session: SmtpSession, peer: str) -> bytes | None:
+        """None if one more is within the limits; else what to say before the connection is closed."""
         census = self._census
         if self._stopping:
             return STOPPING
@@ -80,14 +91,24 @@ class Smtpd:
             return TOO_MANY_CONNECTIONS
         census.enter(peer)
         session.counted = True
+        return None
+
+    def admit(self, session: SmtpSession, peer: str, name: bytes | None) -> Settings | bytes:
+        """What the session is served with; or what to say before the connection is closed, which may be nothing.
+
+        `name` is the peer's, None if it isn't known.
+        """
+        if self._stopping:
+            return STOPPING
         try:
-            decision = self._rules.decide(peer.encode())
+            decision = self._rules.decide(peer.encode(), name)
             if decision.deny:
                 self.log(f"{peer} denied by rule {(decision.rule or b'').decode('ascii', 'replace')}:")
                 return b""
             session.environment = {
                 b"TCPREMOTEIP": peer.encode(),
                 b"TCPLOCALHOST": self._local_name,
+                **({b"TCPREMOTEHOST": name} if name is not None else {}),
                 **dict(decision.environment),
             }
             return self._policy.settings(session.environment)

@@ -5,6 +5,7 @@ import time
 from typing import TYPE_CHECKING, cast
 
 from quail.message.logtext import safe
+from quail.net.resolver import Resolver
 from quail.policy import smtp as policy
 from quail.queue.handover import END as END_OF_MESSAGE
 from quail.queue.handover import Reply, encode_envelope
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from quail.services.smtpd.service import Smtpd
 
 _GATHER = 32 << 10  # bytes of a message kept here before it has to be streamed to the queue
+_NAME_PATIENCE = 5.0  # seconds that looking up the peer's name may take
 _LINGER = 30.0  # seconds that a peer gets to take the last reply
 _HIGH_WATER = 256 << 10  # bytes that a peer may send ahead while it has to wait
 
@@ -24,10 +26,12 @@ class SmtpSession(asyncio.Protocol):
 
     __slots__ = (
         "_ahead",
+        "_early",
         "_handoff",
         "_machine",
         "_message",
         "_message_size",
+        "_naming",
         "_paused",
         "_peer",
         "_peer_full",
@@ -52,6 +56,8 @@ class SmtpSession(asyncio.Protocol):
         self._message_size = 0
         self._sender = b""
         self._recipients = 0
+        self._naming: asyncio.Task[None] | None = None
+        self._early: list[bytes] = []
         self._ahead = 0
         self._paused = False
         self._peer_full = False
@@ -63,7 +69,7 @@ class SmtpSession(asyncio.Protocol):
     # The transport's side.
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Greet, unless limits or rules say otherwise."""
+        """Greet, unless limits or rules say otherwise; before that find out the peer's name if that is asked for."""
         self._transport = cast(asyncio.Transport, transport)
         service = self._service
         self.last = service.loop.time()
@@ -73,20 +79,48 @@ class SmtpSession(asyncio.Protocol):
             return
         self._peer = peer[0]
         service.sessions.add(self)
-        settings = service.admit(self, self._peer)
+        refusal = service.count(self, self._peer)
+        if refusal is not None:
+            self._refuse(refusal)
+        elif service.resolver is None:
+            self._greet(None)
+        else:
+            self._naming = service.loop.create_task(self._find_name(service.resolver))
+
+    async def _find_name(self, resolver: Resolver) -> None:
+        try:
+            name = await resolver.name_of(self._peer, patience=_NAME_PATIENCE)
+        except asyncio.CancelledError:  # the peer has gone, or the service stops
+            name = None
+        self._naming = None
+        if self._transport is not None:
+            early, self._early, self._ahead = self._early, [], 0
+            self._resume()
+            self._greet(name)
+            for data in early:  # what the peer has said meanwhile, or its end
+                self.data_received(data) if data else self.eof_received()
+
+    def _greet(self, name: bytes | None) -> None:
+        settings = self._service.admit(self, self._peer, name)
         if isinstance(settings, bytes):
-            if settings:
-                self._transport.write(settings + b"\r\n")
-            transport.close()
+            self._refuse(settings)
             return
+        self.last = self._service.loop.time()
         self._machine = Session(settings)
         self._machine.start()
         self._work()
+
+    def _refuse(self, reply: bytes) -> None:
+        assert self._transport is not None
+        if reply:
+            self._transport.write(reply + b"\r\n")
+        self._transport.close()
 
     def data_received(self, data: bytes) -> None:
         """Whatever the peer sends."""
         machine = self._machine
         if machine is None:
+            self._hear_early(data)
             return
         self.last = self._service.loop.time()
         machine.receive(data)
@@ -103,13 +137,25 @@ class SmtpSession(asyncio.Protocol):
             self._machine.receive(b"")
             if not self._machine.waiting:
                 self._work()
+        else:
+            self._hear_early(b"")
         return True
+
+    def _hear_early(self, data: bytes) -> None:
+        """Before the greeting, while the peer's name is looked up; nothing is heard after the end."""
+        if self._naming is not None:
+            self._early.append(data)
+            self._ahead += len(data)
+            if self._ahead > _HIGH_WATER:
+                self._pause()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """A message that the queue has not got whole is abandoned; one that it has is delivered."""
         del exc
         self._service.leave(self, self._peer)
         self._transport = None
+        if self._naming is not None:
+            self._naming.cancel()
         if self._handoff is not None and self._machine is not None and not self._machine.waiting:
             self._handoff.abandon()
             self._handoff = None
@@ -263,7 +309,9 @@ class SmtpSession(asyncio.Protocol):
 
     def shut_down(self) -> None:
         """The service stops: the message at hand is taken, nothing after it."""
-        if self._machine is not None:
+        if self._naming is not None:
+            self._naming.cancel()
+        elif self._machine is not None:
             self._machine.shutdown()
             if not self._machine.waiting:
                 self._work()
