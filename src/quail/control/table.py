@@ -161,8 +161,6 @@ _OWN = (
           example="single", own=True, doc="single: all services run as the user that starts them; system: as qmail's accounts"),
     Entry("nameservers", LIST, (), "smtpd rspawn qmail-remote", example="192.0.2.53", own=True,
           doc="addresses of name servers, with :PORT if it is not 53; without the file those of /etc/resolv.conf"),
-    Entry("nameservers", LIST, (), "smtpd rspawn qmail-remote", example="127.0.0.1", own=True,
-          doc="lines ADDRESS or ADDRESS:PORT: the DNS servers to ask; without the file, those of /etc/resolv.conf"),
     Entry("outgoingip", LIST, (), "rspawn qmail-remote", example="192.0.2.1", own=True,
           doc="addresses of this host that connections to others come from: one of IPv4, one of IPv6, or both"),
     Entry("programtimeout", INTEGER, 3600, "lspawn qmail-local", unit="seconds", own=True,
