@@ -141,14 +141,14 @@ def corpus():
             yield name, file.read()
 
 
-def mutate(data, random_):
+def mutate(data, random_, tokens=TOKENS):
     """Another input, somewhat like this one."""
     for _ in range(random_.randint(1, 6)):
         at = random_.randint(0, len(data))
         to = min(len(data), at + random_.randint(0, 12))
         kind = random_.randrange(5)
         if kind == 0:
-            data = data[:at] + random_.choice(TOKENS) + data[at:]
+            data = data[:at] + random_.choice(tokens) + data[at:]
         elif kind == 1:
             data = data[:at] + data[to:]
         elif kind == 2:
@@ -156,7 +156,7 @@ def mutate(data, random_):
         elif kind == 3:
             data = data[:at] + bytes((random_.randrange(256),)) + data[at + 1 :]
         else:
-            data = data[:at] + random_.choice(TOKENS) + data[to:]
+            data = data[:at] + random_.choice(tokens) + data[to:]
     return data[:5000]
 
 

@@ -81,6 +81,9 @@ class Replies:
             if mark != b"-":
                 self._size = self._code = 0
                 self._text = b""
+                if start == len(buffer):
+                    self._buffer = b""  # a connection may be idle for long, and there are thousands of them
+                    self._position = 0
                 return Reply(code, text)
             self._code = code
             self._text = text
@@ -96,4 +99,4 @@ class Replies:
 
 
 def _shown(line: bytes) -> str:
-    return ascii(line[:60].decode("ascii", "replace"))
+    return repr(line[:60]).removeprefix("b")
