@@ -76,9 +76,8 @@ class QmtpConnection(Connection):
             self.abort()
             if self.mails > 1 and not answers:
                 raise StaleError
-            died = report.DIED % (self._name, report.DUPLICATE if whole else b"")
-            return Result(Record(report.DEFERRED, died + b"\n"), [self._record(*answer) for answer in answers])
-        return self._result(answers)
+        died = report.DIED % (self._name, report.DUPLICATE if whole else b"")
+        return self._result(answers, Record(report.DEFERRED, died + b"\n"), count)
 
     async def _write(self, mail: Mail) -> None:
         head, tail = request(mail.sender, mail.recipients, mail.size)
@@ -99,11 +98,14 @@ class QmtpConnection(Connection):
         line = b"%b does not like recipient.\nRemote host said: %b\n" % (self._name, text)
         return Record(SOFT if letter == LATER else HARD, line)
 
-    def _result(self, answers: list[tuple[bytes, bytes]]) -> Result:
+    def _result(self, answers: list[tuple[bytes, bytes]], died: Record, count: int) -> Result:
+        """died: what is said of those without an answer. Whoever has one is done with, whatever becomes of the others."""
         records: list[Record | None] = [self._record(*answer) for answer in answers]
         taken = [text for letter, text in answers if letter == ACCEPTED]
+        missing = count - len(answers)
         if not taken:
-            return Result(Record(report.FAILED, b"Giving up on %b.\n" % self._name), records)
+            return Result(died if missing else Record(report.FAILED, b"Giving up on %b.\n" % self._name), records)
+        records += [Record(SOFT, died.text)] * missing
         text = b"%b accepted message.\nRemote host said: %b\n" % (self._name, taken[0])
         return Result(Record(report.DELIVERED, text), records)
 

@@ -49,7 +49,8 @@ class SmtpConnection(Connection):
             if event[0] == GO_AHEAD:
                 self._begin_body()
                 continue
-            self._verdict = event
+            if self._verdict is None:  # an answer stands, whatever the host says behind it: a farewell, or rubbish
+                self._verdict = event
             if self._waiter is not None and not self._waiter.done():
                 self._waiter.set_result(event)
         self._flush()
@@ -73,7 +74,7 @@ class SmtpConnection(Connection):
         try:
             for piece in mail.encoded():
                 await self._writable.wait()
-                if self._transport is None:
+                if self._transport is None or self._transport.is_closing():  # what is written now goes nowhere
                     return
                 self._transport.write(piece)
         except UnreadableError:
