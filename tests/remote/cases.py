@@ -45,6 +45,7 @@ class Case:
         self.one_after_another, self.gap, self.ports = one_after_another, gap, ports or {}
         self.addresses = {}  # letter, or letter and 6 -> address; the stage fills them in
         self.numbers = []  # of its messages in the queue
+        self.sizes = {}  # of messages in bytes, as the log tells
         self.sent = []  # when, and the recipients as the log shows them
 
     def fill(self, text):
@@ -54,7 +55,11 @@ class Case:
     def wanted(self, recipient, number):
         """The report about a recipient, as the log shows him, of one of the messages."""
         text = self.says[self.numbers.index(number)] if isinstance(self.says, list) else self.says
-        return self.fill(text if isinstance(text, str) else text[recipient.rpartition("@")[0]])
+        text = text if isinstance(text, str) else text[recipient.rpartition("@")[0]]
+        if "{size}" in text:  # each line end counts as two bytes (RFC 1870 s3), that of the queue's Received line too
+            message = self.messages[self.numbers.index(number)]
+            text = text.replace("{size}", str(self.sizes[number] + 1 + message.text.count(b"\n")))
+        return self.fill(text)
 
     def fqdn(self, name):
         return self.domain if name == "@" else name if name.endswith(".") else f"{name}.{self.domain}"
@@ -142,7 +147,7 @@ OWN_EXCHANGER = (
     "failure: Sorry. {domain} has this host as its best mail exchanger or as its address,\n"
     "but it isn't in my control/locals file, so I don't treat it as local. (#5.4.6)\n"
 )
-TALKS_TO_ITSELF = "failure: Sorry. {a} greets me with my own name: the mail for it comes back to this host. (#5.4.6)\n"
+TALKS_TO_ITSELF = "failure: Sorry. {a} greets me with my own name, so the mail would come back to this host. (#5.4.6)\n"
 
 
 def Host(**script):  # noqa: N802: it reads as SmtpHost, without PIPELINING

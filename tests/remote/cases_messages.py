@@ -18,7 +18,7 @@ from tests.remote.cases import (
     remote,
     sender_rejected,
 )
-from tests.remote.hostactions import CLOSE, Act, and_close, raw, slowly
+from tests.remote.hostactions import CLOSE, MUTE, Act, and_close, raw, slowly
 from tests.remote.qmtphost import QmtpHost, netstring
 from tests.remote.smtphost import SmtpHost
 
@@ -29,7 +29,7 @@ EIGHT_BITS = "Subject: hello\n\nGrüße\n".encode()
 
 
 def needs_utf8(host="a"):
-    return f"failure: {{{host}}} can't take this message: it needs SMTPUTF8, which the host does not offer. (#5.6.7)\n"
+    return f"failure: {{{host}}} can't take this message: it needs SMTPUTF8, which that host does not offer. (#5.6.7)\n"
 
 
 def mail_was(pattern):
@@ -43,12 +43,12 @@ def mail_was(pattern):
 
 
 def arrived(body):
-    """Stored text and what goes out of it, both behind the line that the test puts in front."""
+    """What goes out behind the line that the queue puts in front."""
 
     def look(case):
         (message,) = case.hosts["a"].messages
         received, _, rest = message.body.partition(b"\r\n")
-        assert received.startswith(b"Received: ")
+        assert received.startswith(b"Received: (qmail ")
         assert rest == body, (rest[-200:], body[-200:])
 
     return look
@@ -59,7 +59,7 @@ KEYWORDS = [
     Case("SIZE without a number", accepted(), a=SmtpHost(keywords=("SIZE",)), look=mail_was(rf"MAIL FROM:<{SENDER}> SIZE=\d+")),
     Case("SIZE 0 is no limit", accepted(), a=SmtpHost(keywords=("SIZE 0",))),
     Case("SIZE with rubbish is no limit", accepted(), a=SmtpHost(keywords=("SIZE lots",))),
-    Case("SIZE smaller than the message", "failure: {a} takes messages of 50 bytes at most; this one has 91. (#5.3.4)\n",
+    Case("SIZE smaller than the message", "failure: {a} takes messages of 50 bytes at most; this one has {size}. (#5.3.4)\n",
          a=SmtpHost(keywords=("PIPELINING", "SIZE 50")), seen={"a": "EHLO"}),
     Case("keywords in small letters", accepted(), a=SmtpHost(keywords=("size 99999", "pipelining", "8bitmime")),
          message=Message(text=EIGHT_BITS), look=mail_was(rf"MAIL FROM:<{SENDER}> SIZE=\d+ BODY=8BITMIME")),
@@ -118,11 +118,11 @@ ADDRESSES = [
     Case("no sender: a bounce", accepted(), a=SmtpHost(), message=Message(sender=""), look=mail_was(r"MAIL FROM:<> SIZE=\d+")),
     Case("no sender, refused: a double bounce", recipient_rejected("550 no"), a=SmtpHost(rcpt="550 no"), message=Message(sender="")),
     Case("a local part of 800 letters", accepted(), a=SmtpHost(), message=Message("x" * 800)),
-    Case("LF in a recipient", "failure: Sorry, that address has a control character, which SMTP can't send. (#5.1.3)\n", a=SmtpHost(),
+    Case("LF in a recipient", "failure: Sorry, that address has a character in it which SMTP can't send. (#5.1.3)\n", a=SmtpHost(),
          message=Message("a\nb"), seen={"a": ""}),
-    Case("CR in a recipient", "failure: Sorry, that address has a control character, which SMTP can't send. (#5.1.3)\n", a=SmtpHost(),
+    Case("CR in a recipient", "failure: Sorry, that address has a character in it which SMTP can't send. (#5.1.3)\n", a=SmtpHost(),
          message=Message("a\rRCPT TO:<b"), seen={"a": ""}),
-    Case("no local part", accepted(), a=SmtpHost(), message=Message("@{domain}"), look=recipients_were(["@{domain}"])),
+    Case("no local part", accepted(), a=SmtpHost(), message=Message("@{domain}"), look=recipients_were(['""@{domain}'])),
 ]  # fmt: skip
 
 H = b"Subject: x\n\n"
@@ -161,12 +161,9 @@ def texts():
     )
     yield Case("1 MB refused at its beginning", message_failed("552 too large"), a=SmtpHost(body=(1000, and_close("552 too large"))),
                message=Message(text=TEXTS["1 MB"][0]))  # fmt: skip
-    yield Case(
-        "1 MB and the host closes at its beginning",
-        died(),
-        a=SmtpHost(body=(1000, CLOSE)),
-        message=Message(text=TEXTS["1 MB"][0]),
-    )
+    # More than fits into the buffers between us and the host.
+    yield Case("12 MB and the host closes at its beginning", died(), a=SmtpHost(body=(1000, CLOSE)),
+               message=Message(text=H + b"0123456789abcde\n" * (3 << 18)))  # fmt: skip
 
 
 BY_NAME = {"bad": "550 no such user", "later": "450 not now", "full": "452 mailbox full"}
@@ -200,6 +197,9 @@ def connections(count, transactions):
     return look
 
 
+# facts 4.6: the message's record is told too unless it sounds better than the recipient's.
+TWICE_REFUSED = remote("failure", "{a} does not like recipient.", "550 no such user", "{a} failed after I sent the message.",
+                       "Remote host said: 554 spam")  # fmt: skip
 MANY = [
     Case("two recipients in one transaction", accepted(), a=SmtpHost(), message=Message("r1", "r2"), look=split(2),
          seen={"a": "EHLO MAIL RCPT RCPT DATA ."}),
@@ -224,9 +224,9 @@ MANY = [
          a=SmtpHost(rcpt=BY_NAME), message=Message("bad", "later")),
     Case("one fails, and then DATA is refused", {"bad": one_rejected("550 no such user"), "r": remote("deferral",
          "{a} failed on DATA command.", "451 oops")}, a=SmtpHost(rcpt=BY_NAME, data="451 oops"), message=Message("bad", "r")),
-    Case("one fails, and then the text is refused", {"bad": one_rejected("550 no such user"), "r": message_failed("554 spam")},
+    Case("one fails, and then the text is refused", {"bad": TWICE_REFUSED, "r": message_failed("554 spam")},
          a=SmtpHost(rcpt=BY_NAME, final="554 spam"), message=Message("bad", "r")),
-    Case("one fails, one is put off, and then the text is refused for good", {"bad": one_rejected("550 no such user"),
+    Case("one fails, one is put off, and then the text is refused for good", {"bad": TWICE_REFUSED,
          "later": remote("deferral", "{a} does not like recipient.", "450 not now", "{a} failed after I sent the message.",
                          "Remote host said: 554 spam"), "r": message_failed("554 spam")},
          a=SmtpHost(rcpt=BY_NAME, final="554 spam"), message=Message("bad", "later", "r")),
@@ -315,8 +315,9 @@ OUT_OF_STEP = [
     Case("354 before DATA is asked", died(), a=Host(rcpt=raw(b"250 ok\r\n354 go ahead\r\n"))),
     Case("the answer to the text comes with 354", died(), a=SmtpHost(data=raw(b"354 go ahead\r\n250 ok\r\n"))),
     Case("a refusal comes with 354", message_failed("554 no"), a=SmtpHost(data=raw(b"354 go ahead\r\n554 no\r\n"))),
-    Case("an answer too few to RCPT", died(), a=SmtpHost(rcpt=raw(b""), data=CLOSE)),
-    Case("all answers in one piece", accepted(), a=SmtpHost(mail=raw(b""), rcpt=raw(b""), data=raw(b"250 ok\r\n250 ok\r\n354 go\r\n"))),
+    Case("an answer too few to RCPT", died(), a=SmtpHost(rcpt=MUTE, data=CLOSE)),
+    Case("no answer to RCPT, but 354", died(), a=SmtpHost(rcpt=MUTE)),
+    Case("all answers in one piece", accepted(), a=SmtpHost(mail=MUTE, rcpt=MUTE, data=raw(b"250 ok\r\n250 ok\r\n354 go\r\n"))),
     Case("all answers with the first", died(), a=Host(mail=raw(b"250 ok\r\n250 ok\r\n354 go\r\n250 done\r\n"))),
     Case("354 although nobody is left", recipient_rejected("550 no"), a=SmtpHost(rcpt="550 no", data_anyway=True)),
     Case("354 although the sender was refused", sender_rejected("550 no"), a=SmtpHost(mail="550 no", data_anyway=True)),

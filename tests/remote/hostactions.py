@@ -4,13 +4,17 @@
 class Act:
     """Anything but a plain reply at once. `then` is done after the bytes have gone out: another Act, or None."""
 
-    def __init__(self, data=b"", *, gap=0.0, wait=0.0, then=None):
-        """data goes out `wait` seconds from now, whole or, with a gap, byte by byte so many seconds apart."""
+    def __init__(self, data=b"", *, gap=0.0, wait=0.0, then=None, good=None):
+        """data goes out `wait` seconds from now, whole or, with a gap, byte by byte so many seconds apart. good: whether the
+        host itself goes on as if it had said yes; by default it goes by the first digit.
+        """
         self.data, self.gap, self.wait, self.then = data, gap, wait, then
+        self.good = data[:1] in (b"2", b"3") if good is None else good
 
 
 HANG = Act()  # neither answers nor reads on
 CLOSE = Act()
+MUTE = Act(good=True)  # goes on without an answer
 RESET = Act()  # closes with RST: what is on its way to us is lost, and the peer's next write fails
 
 

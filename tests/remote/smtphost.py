@@ -176,15 +176,14 @@ class Talker(asyncio.Protocol):
                 self._out.append(act.data)
 
     def _drip(self, act, sent):
-        if not act.gap or sent == len(act.data):
-            if not act.gap:
-                self.transport.write(act.data)
+        end = sent + 1 if act.gap else len(act.data)
+        self.transport.write(act.data[sent:end])
+        if end < len(act.data):
+            self.waiting = asyncio.get_running_loop().call_later(act.gap, self._drip, act, end)
+        else:
             self.waiting = None
             self._next()
             self._work()
-        else:
-            self.transport.write(act.data[sent : sent + 1])
-            self.waiting = asyncio.get_running_loop().call_later(act.gap, self._drip, act, sent + 1)
 
     def _end(self, act):
         self.deaf = True
@@ -269,7 +268,7 @@ class SmtpTalker(Talker):
         """Do as the script says; whether that is a good reply."""
         act = action(self.host.stages[name].next())
         self.do(act)
-        return act.data[:1] in (b"2", b"3")
+        return act.good
 
     def on_EHLO(self, line):
         if self.transaction or self.extended is not None or not re.fullmatch(rb"EHLO [\w.\[\]:-]+", line):
@@ -321,7 +320,7 @@ class SmtpTalker(Talker):
             return
         choice = host.rcpt.get(address.rpartition(b"@")[0].lower()) or host.rcpt[b""]
         act = action(choice.next())
-        if act.data[:1] == b"2":
+        if act.good:
             transaction.accepted.append(address)
         self.do(act)
 
