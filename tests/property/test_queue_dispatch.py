@@ -7,18 +7,21 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 from tests.unit.queue.dispatching import Bench
 
-from quail.queue import dispatch, records
+from quail.message.verp import expand
+from quail.queue import dispatch, group, records
+from quail.queue.active import destination_of
 
-RECIPIENTS = [b"a@here", b"b@here", b"c@here", b"x@far.org", b"y@far.org", b"z@else.org"]
+RECIPIENTS = [b"a@here", b"b@here", b"c@here", b"z@else.org", *(b"%c@far.org" % letter for letter in b"stuvwxy")]
+SENDERS = [b"from@x", b"list-@x-@[]"]
 numbers = st.integers(1, 8)
 
 
 class DispatchMachine(RuleBasedStateMachine):
     def __init__(self):
         super().__init__()
-        self.kept = dispatch.KEPT_BODIES, dispatch.KEPT_MESSAGES
-        dispatch.KEPT_BODIES, dispatch.KEPT_MESSAGES = 20, 3
-        self.bench = Bench(local=3, remote=2, each=2, lifetime=1000)
+        self.kept = dispatch.KEPT_BODIES, dispatch.KEPT_MESSAGES, group.MAX_GROUP
+        dispatch.KEPT_BODIES, dispatch.KEPT_MESSAGES, group.MAX_GROUP = 20, 3, 3
+        self.bench = Bench(local=3, remote=4, each=2, lifetime=1000)
         self.over = Counter()  # (message, recipient): reports K or D
         self.removed = set()
         self.ended = Counter()
@@ -42,22 +45,26 @@ class DispatchMachine(RuleBasedStateMachine):
         bench.nothing_is_kept()
         for number in range(1, bench.last_number + 1):
             assert self.ended[number] == 1, number
-        dispatch.KEPT_BODIES, dispatch.KEPT_MESSAGES = self.kept
+        dispatch.KEPT_BODIES, dispatch.KEPT_MESSAGES, group.MAX_GROUP = self.kept
 
     # Mail.
 
     @precondition(lambda self: self.bench.last_number < 8)
-    @rule(recipients=st.lists(st.sampled_from(RECIPIENTS), max_size=5, unique=True), body=st.binary(max_size=9))
-    def accept(self, recipients, body):
-        self.bench.accept(*recipients, body=body)
+    @rule(
+        recipients=st.lists(st.sampled_from(RECIPIENTS), max_size=11, unique=True),
+        body=st.binary(max_size=9),
+        sender=st.sampled_from(SENDERS),
+    )
+    def accept(self, recipients, body, sender):
+        self.bench.accept(*recipients, body=body, sender=sender)
 
     @precondition(lambda self: self.bench.last_number < 8)
-    @rule(recipients=st.lists(st.sampled_from(RECIPIENTS), min_size=1, max_size=5, unique=True))
+    @rule(recipients=st.lists(st.sampled_from(RECIPIENTS), min_size=1, max_size=11, unique=True))
     def found_at_start(self, recipients):
         self.bench.dispatcher.resume(self.bench.stored(recipients))
         self.bench.dispatch()
 
-    def report(self, index, letter):
+    def report(self, index, letter, *, host_down=False):
         bench = self.bench
         if not bench.started:
             return
@@ -66,7 +73,7 @@ class DispatchMachine(RuleBasedStateMachine):
         key = delivery.group.message.number, delivery.recipient
         late = bench.clock > delivery.group.message.birth + 1000
         assert self.over[key] == 0, "delivered although it was over"
-        bench.report(letter, index=index)
+        bench.report(letter, index=index, host_down=host_down)
         if letter in (b"K", b"D") or late:
             self.over[key] += 1
 
@@ -81,6 +88,10 @@ class DispatchMachine(RuleBasedStateMachine):
     @rule(index=st.integers(0, 9))
     def deferral(self, index):
         self.report(index, b"Z")
+
+    @rule(index=st.integers(0, 9))
+    def dead_host(self, index):
+        self.report(index, b"Z", host_down=True)
 
     # The disk.
 
@@ -143,18 +154,18 @@ class DispatchMachine(RuleBasedStateMachine):
         if number in self.bench.store.state:
             self.bench.dispatcher.remove(number)
 
-    @rule()
-    def service_is_lost(self):
+    @rule(channel=st.sampled_from(["local", "remote"]))
+    def service_is_lost(self, channel):
         bench = self.bench
-        bench.started = [delivery for delivery in bench.started if delivery.group.channel != "local"]
+        bench.started = [delivery for delivery in bench.started if delivery.group.channel != channel]
         bench.connected = False
-        bench.dispatcher.lost("local")
+        bench.dispatcher.lost(channel)
 
-    @rule()
-    def service_is_back(self):
+    @rule(channel=st.sampled_from(["local", "remote"]))
+    def service_is_back(self, channel):
         bench = self.bench
         bench.connected = True
-        bench.dispatcher.available("local")
+        bench.dispatcher.available(channel)
         bench.dispatch()
 
     # Always.
@@ -162,13 +173,23 @@ class DispatchMachine(RuleBasedStateMachine):
     @invariant()
     def limits_hold(self):
         bench = self.bench
-        groups = {delivery.group for delivery in bench.started}
+        groups = {d.group for d in bench.started}
         count = Counter(group.channel for group in groups)
         assert count["local"] <= 3
-        assert count["remote"] <= 2
+        assert count["remote"] <= 4
         assert max(Counter((g.channel, g.destination) for g in groups).values(), default=0) <= 2
         for name, channel in bench.dispatcher.channels.items():
             assert channel.running == count[name]
+
+    @invariant()
+    def groups_have_everything_in_common(self):
+        for delivery in self.bench.started:
+            together = delivery.group
+            assert delivery in together.deliveries
+            assert len(together.deliveries) <= (3 if together.channel == "remote" else 1)
+            assert destination_of(together.channel, delivery.address) == together.destination
+            assert expand(together.message.accepted.sender, delivery.address) == together.sender
+        assert self.bench.dispatcher.deliveries == {d.number: d for d in self.bench.started}
 
     @invariant()
     def nobody_is_served_twice_at_a_time(self):
