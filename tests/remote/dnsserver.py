@@ -15,6 +15,7 @@ Behaviours, for a name, for `NAME TYPE`, or for `*` (in this order; with `times`
     silent             no answer            hold            none before release()
     late:SECONDS       the answer, later    lame            no records, from one who is no resolver
     empty              no records, no SOA   garbage         bytes that are no DNS message, with the right id
+    first-link         of a chain of CNAME records the first alone
     truncate           TC and no records over UDP, everything over TCP
     truncate-all       so over TCP too      tcp-close       TC over UDP; TCP is closed without a word
     tcp-silent         TC over UDP; TCP gets no answer
@@ -52,7 +53,18 @@ import dns.rrset
 
 CODES = ("servfail", "nxdomain", "refused", "formerr", "notimp")
 OTHERS = (
-    *("silent", "hold", "lame", "empty", "garbage", "truncate", "truncate-all", "tcp-close", "tcp-silent"),
+    *(
+        "silent",
+        "hold",
+        "lame",
+        "empty",
+        "first-link",
+        "garbage",
+        "truncate",
+        "truncate-all",
+        "tcp-close",
+        "tcp-silent",
+    ),
     *("no-edns", "edns-silent", "wrong-id", "wrong-question", "wrong-id-only"),
 )
 MOST_LINKS = 20  # of a CNAME chain in one answer
@@ -347,7 +359,9 @@ class DnsServer:
         if behaviour in CODES:
             reply.set_rcode(dns.rcode.from_text(behaviour.upper()))
             answer = reply.to_wire()
-        elif behaviour == "empty":
+        elif behaviour in ("empty", "first-link"):
+            if behaviour == "first-link":
+                reply.answer += dns.message.from_wire(self._truth(wire, connection)).answer[:1]
             answer = reply.to_wire()
         elif behaviour == "lame":
             reply.flags &= ~dns.flags.RA

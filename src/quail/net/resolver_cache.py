@@ -47,8 +47,3 @@ class Cache(Generic[Key, Value]):
         entry = self._entries.pop(key, None)
         if entry is not None:
             self._weight -= entry[1]
-
-    def clear(self) -> None:
-        """Forget everything."""
-        self._entries.clear()
-        self._weight = 0
