@@ -5,9 +5,10 @@ import re
 
 import pytest
 
-from quail.net import lspawn_protocol, users_protocol
+from quail.net import lspawn_protocol, rspawn_protocol, users_protocol
 from quail.queue import handover, journal, records, segments
 from quail.services.queue import intake, shares
+from quail.storage import tcpto
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
@@ -33,6 +34,19 @@ def test_fields_follow_each_other_and_fill_the_header(heading, size):
             break
         at += int(length)
     assert at == size
+
+
+def test_records_of_slow_hosts():
+    rows = re.findall(r"^\| (\d+) \| (\d+) \|", section("tcpto.md", "Record"), flags=re.MULTILINE)
+    assert [int(at) for at, _ in rows] == [sum(int(length) for _, length in rows[:place]) for place in range(len(rows))]
+    assert sum(int(length) for _, length in rows) == tcpto.RECORD
+    text = read("tcpto.md")
+    sets = f"then {tcpto.SETS} sets of {tcpto.SET} bytes, each of {tcpto.RECORDS} records"
+    head = tcpto.HEAD.split(b"\n")[0].decode()
+    for said in (sets, f"size of {tcpto.SIZE:,} bytes", f"`{head}`", f"`{tcpto.PATH}`"):
+        assert said in text
+    assert f"mod {tcpto.SETS}" in text
+    assert f"more than {tcpto.GAP} seconds in the future" in text
 
 
 def test_every_kind_of_record_is_described():
@@ -68,6 +82,7 @@ LIMITS = {
     ),
     "local-sockets.md": (
         users_protocol.MAX_REQUEST, users_protocol.MAX_REPLY, lspawn_protocol.MAX_JOB, lspawn_protocol.MAX_REPORT_TEXT,
+        rspawn_protocol.MAX_JOB, rspawn_protocol.MAX_RECIPIENTS, rspawn_protocol.MAX_REPORT_TEXT,
     ),
 }  # fmt: skip
 

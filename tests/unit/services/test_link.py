@@ -1,4 +1,4 @@
-"""The queue's link to lspawn over a real socket: jobs, descriptors, partial writes, and the service lost at any moment."""
+"""The queue's links over a real socket: jobs, descriptors, partial writes, and the service lost at any moment."""
 
 import os
 import socket
@@ -7,18 +7,21 @@ from types import SimpleNamespace
 import pytest
 from tests.unit.services.stepping import SteppedLoop
 
-from quail.net import descriptors, lspawn_protocol
+from quail.net import descriptors, lspawn_protocol, rspawn_protocol
 from quail.net.frames import Splitter
 from quail.net.lspawn_protocol import decode_job, encode_report
-from quail.services.queue.link import Link
+from quail.services.queue.link import Link, LocalWire, RemoteWire
 
 
 class Lspawn:
     """The other end; `jobs` are what it has received, `fds` the descriptors."""
 
+    path = LocalWire.path
+    decode = staticmethod(decode_job)
+
     def __init__(self):
         self.listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.listener.bind("lspawn.sock")
+        self.listener.bind(self.path)
         self.listener.listen()
         self.listener.settimeout(30)
         self.peer = None
@@ -37,7 +40,7 @@ class Lspawn:
         except BlockingIOError:
             return
         self.fds += descriptors.received(ancillary)
-        self.jobs += [decode_job(payload) for payload in self.splitter.feed(data)]
+        self.jobs += [self.decode(payload) for payload in self.splitter.feed(data)]
 
     def close(self):
         for sock in (self.peer, self.listener):
@@ -47,14 +50,19 @@ class Lspawn:
             os.close(fd)
 
 
+class Rspawn(Lspawn):
+    path = RemoteWire.path
+    decode = staticmethod(rspawn_protocol.decode_job)
+
+
 class Desk:
-    def __init__(self):
+    def __init__(self, wire=LocalWire):
         self.loop = SteppedLoop()
         self.reports, self.lines = [], []
         self.lost = self.ready = 0
         self.link = Link(
             self.loop,
-            "lspawn.sock",
+            wire(),
             report=lambda *report: self.reports.append(report),
             lost=self._lost,
             ready=self._ready,
@@ -77,9 +85,13 @@ class Desk:
 
 
 def delivery(number, *, body=b"hello\n", fd=-1, sender=b"a@x", address=b"joe@here"):
-    return SimpleNamespace(
-        number=number, sender=sender, address=address, message=SimpleNamespace(body=None if fd >= 0 else body, fd=fd)
-    )
+    return group(sender, (number, address), body=body, fd=fd)
+
+
+def group(sender, *deliveries, body=b"hello\n", fd=-1, attributes=()):
+    message = SimpleNamespace(body=None if fd >= 0 else body, fd=fd, accepted=SimpleNamespace(attributes=attributes))
+    each = [SimpleNamespace(number=number, address=address) for number, address in deliveries]
+    return SimpleNamespace(sender=sender, deliveries=each, message=message)
 
 
 def open_files():
@@ -89,6 +101,7 @@ def open_files():
 @pytest.fixture(autouse=True)
 def folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "run").mkdir()
 
 
 @pytest.fixture
@@ -118,10 +131,10 @@ def test_jobs_go_out_together_and_reports_come_in(desk, lspawn):
     ]
     lspawn.peer.sendall(encode_report(2, b"K", b"did 1+0+0\n") + encode_report(1, b"Z", b"later")[:-1])
     desk.loop.ready(desk.fd)
-    assert desk.reports == [(2, b"K", b"did 1+0+0\n")]
+    assert desk.reports == [(2, b"K", b"did 1+0+0\n", False)]
     lspawn.peer.sendall(b"r")
     desk.loop.ready(desk.fd)
-    assert desk.reports[1] == (1, b"Z", b"later")
+    assert desk.reports[1] == (1, b"Z", b"later", False)
 
 
 def test_a_large_body_travels_as_a_descriptor(desk, lspawn, tmp_path):
@@ -237,7 +250,7 @@ def test_a_report_about_a_partly_sent_connection_is_not_mixed_with_the_next(desk
     lspawn.accept()
     lspawn.peer.sendall(encode_report(7, b"K", b"y"))
     desk.loop.ready(desk.fd)
-    assert desk.reports == [(7, b"K", b"y")]
+    assert desk.reports == [(7, b"K", b"y", False)]
 
 
 def test_when_descriptors_run_out_the_delivery_waits(desk, lspawn, monkeypatch):
@@ -258,3 +271,44 @@ def test_closed_for_good(desk, lspawn):
     desk.loop.pass_time(1)
     assert not desk.link.start(delivery(1))
     assert desk.lost == 0
+
+
+def test_a_group_for_rspawn_is_one_job_and_each_recipient_has_its_report():
+    desk, rspawn = Desk(RemoteWire), Rspawn()
+    try:
+        desk.connect(rspawn)
+        desk.link.start(group(b"a@x", (1, b"joe@far"), (2, b"ann@far"), attributes=((b"smtputf8", b""),)))
+        desk.loop.turn()
+        rspawn.read()
+        (job,) = rspawn.jobs
+        assert (job.sender, job.tags, job.recipients, job.body) == (
+            b"a@x",
+            [1, 2],
+            [b"joe@far", b"ann@far"],
+            b"hello\n",
+        )
+        assert job.flags == rspawn_protocol.UTF8
+        for tag, down in ((2, False), (1, True)):
+            rspawn.peer.sendall(rspawn_protocol.encode_report(tag, b"Z", b"later", host_down=down))
+        desk.loop.ready(desk.fd)
+        assert desk.reports == [(2, b"Z", b"later", False), (1, b"Z", b"later", True)]
+    finally:
+        desk.link.close()
+        rspawn.close()
+
+
+def test_a_large_body_for_rspawn_travels_as_a_descriptor(tmp_path):
+    (tmp_path / "body").write_bytes(b"large body")
+    desk, rspawn = Desk(RemoteWire), Rspawn()
+    own = os.open(tmp_path / "body", os.O_RDONLY)
+    try:
+        desk.connect(rspawn)
+        desk.link.start(group(b"", (1, b"joe@far"), fd=own))
+        desk.loop.turn()
+        rspawn.read()
+        assert (rspawn.jobs[0].flags, rspawn.jobs[0].body) == (rspawn_protocol.DESCRIPTOR, b"")
+        assert os.pread(rspawn.fds[0], 100, 0) == b"large body"
+    finally:
+        os.close(own)
+        desk.link.close()
+        rspawn.close()
