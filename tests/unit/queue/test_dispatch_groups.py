@@ -194,6 +194,32 @@ def test_when_the_service_is_lost_only_those_without_a_report_are_tried_again(be
     bench.nothing_is_kept()
 
 
+def test_when_the_service_is_lost_all_groups_of_a_long_list_are_tried_again(bench):
+    bench.accept(*at_host(250))
+    bench.started.clear()
+    bench.dispatcher.lost("remote")
+    bench.wait(0)
+    assert [len(group) for group in bench.groups[3:]] == [100, 100, 50]
+    assert sorted(bench.to()) == sorted(at_host(250))
+
+
+@pytest.mark.parametrize("again", [lambda bench: bench.wait(400), lambda bench: bench.dispatcher.release(1)])
+def test_a_group_that_was_deferred_is_tried_again_while_another_of_its_message_is_on_its_way(again):
+    bench = Bench(remote=1)
+    bench.accept(*at_host(150))
+    for _ in range(100):
+        bench.report(b"Z")
+    assert [len(group) for group in bench.groups] == [100, 50]
+    again(bench)
+    for _ in range(50):
+        bench.report(b"K")
+    assert bench.groups[2] == at_host(150)[:100]
+    while bench.started:
+        bench.report(b"K")
+    bench.settle_all()
+    bench.nothing_is_kept()
+
+
 def test_a_lost_service_says_nothing_about_the_host(bench):
     bench.accept(b"a@far.org")
     bench.report(b"Z", host_down=True)
