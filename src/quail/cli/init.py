@@ -64,6 +64,7 @@ def _init_single(directory: str, name: str | None, smtp_port: int) -> None:
     click.echo(f"{home} is a home of Quail now.")
     click.echo(f"Mailbox: {home}/mail/{first}/Maildir for {first}@localhost, {' and '.join(aliases(first))}")
     click.echo(f"Programs, sendmail among them: {home}/bin")
+    _tell_of_other_hosts(home, f" --home {directory}")
     click.echo(f"To start it: quail serve --home {directory}")
     if _is_root():
         click.echo("Made by root, it runs as root: fine for a trial, but better made by an ordinary user.", err=True)
@@ -115,7 +116,7 @@ def _tell(home: str, made: Made, admin: str | None) -> None:
             " such as bsd-mailx, go with it), call this again.",
             err=True,
         )
-    click.echo("Mail for other hosts waits in the queue: remote delivery is not in this version.")
+    _tell_of_other_hosts(home)
     command = f"{home}/bin/quail serve"
     click.echo(f"To start it: {command}" if home == DEFAULT_HOME else f"To start it: {command} --home {home}")
 
@@ -129,6 +130,20 @@ def _tell_of_another_name(home: str, name: str) -> None:
             f" {home}/control (quail config set)",
             err=True,
         )
+
+
+def _tell_of_other_hosts(home: str, option: str = "") -> None:
+    """Where mail for them goes, and how to change that; nothing of a file that `quail config check` has to tell about."""
+    option = option or ("" if home == DEFAULT_HOME else f" --home {home}")
+    with contextlib.suppress(QuailError):
+        if Control(f"{home}/control").integer("concurrencyremote"):
+            click.echo(
+                f"Mail for other hosts goes to them; to send it by a relay: quail config set smtproutes :RELAY{option}"
+            )
+        else:
+            click.echo(
+                f"Mail for other hosts waits in the queue; to send it: quail config set concurrencyremote 200{option}"
+            )
 
 
 def _name(home: str) -> str:

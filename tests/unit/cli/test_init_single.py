@@ -16,6 +16,7 @@ from quail.control.reader import Control
 from quail.errors import PermanentError, TemporaryError, UsageError
 from quail.net.tcprules import Rules
 from quail.storage.calls import SystemCalls
+from quail.storage.tcpto import PATH, Tcpto
 from quail.users.lookup import Lookup
 
 
@@ -47,6 +48,7 @@ def test_a_home_that_is_right(home: str) -> None:
     assert control.lines("locals") == control.lines("rcpthosts") == [b"localhost"]
     assert control.lines("defaultdelivery") == [b"./Maildir/"]
     assert control.integer("concurrencyremote") == 0
+    assert Tcpto.open(f"{home}/{PATH}").trouble == ""
     assert control.listen() == [("smtp", "127.0.0.1", 0)]
 
 
@@ -226,6 +228,7 @@ def test_command(home: str) -> None:
     assert f"{home} is a home of Quail now." in result.output
     assert f"{home}/mail/joe/Maildir for joe@localhost, postmaster and root and mailer-daemon" in result.output
     assert f"Programs, sendmail among them: {home}/bin\n" in result.output
+    assert f"waits in the queue; to send it: quail config set concurrencyremote 200 --home {home}\n" in result.output
     assert f"quail serve --home {home}" in result.output
     assert ("runs as root" in result.output) == (os.geteuid() == 0)
 

@@ -165,6 +165,8 @@ def test_every_folder_has_its_owner_and_mode(site):
         assert stat.S_IMODE(os.stat(folder).st_mode) == mode, path
         assert calls.given[folder] == (0 if user == "root" else UIDS[user], {"qmail": QMAIL_GID}[group]), path
     assert calls.given[f"{site.home}/control/me"] == (0, QMAIL_GID)
+    assert calls.given[f"{site.home}/queue/tcpto"] == (UIDS["qmailr"], QMAIL_GID)
+    assert stat.S_IMODE(os.stat(f"{site.home}/queue/tcpto").st_mode) == 0o640
     assert stat.S_IMODE(os.stat(f"{site.home}/control/me").st_mode) == 0o644
     assert stat.S_IMODE(os.stat(f"{site.home}/bin/quail").st_mode) == 0o755
 
@@ -424,6 +426,11 @@ def test_interrupted_anywhere_it_is_no_home_and_the_next_init_completes_it(tmp_p
         assert site.tree() == expected, fail_at
 
 
+def test_localhost_keeps_its_mail_to_itself(site):
+    site.init("localhost")
+    assert Control(f"{site.home}/control").integer("concurrencyremote") == 0
+
+
 # Domains
 
 
@@ -537,8 +544,12 @@ class TestAsRoot:
         assert f"root and postmaster goes to {site.home}/alias/Maildir/" in result.output
         assert f"Who may connect and relay: {site.root}/etc/tcprules.d/qmail-smtp (nobody relays)" in result.output
         assert f"send through Quail: {site.root}/usr/sbin/sendmail" in result.output
+        assert f"by a relay: quail config set smtproutes :RELAY --home {site.home}\n" in result.output
         assert f"To start it: {site.home}/bin/quail serve --home {site.home}" in result.output
+        with open(f"{site.home}/control/concurrencyremote", "w", encoding="ascii") as file:
+            file.write("0\n")
         again = invoke("--system", "example.com", "--home", site.home)
+        assert f"to send it: quail config set concurrencyremote 200 --home {site.home}\n" in again.output
         assert "was a home already" in again.output
         assert "made:" not in again.output
 

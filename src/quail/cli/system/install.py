@@ -148,7 +148,8 @@ def settings(name: str) -> dict[str, str]:
         "rcpthosts": listed,
         "defaultdelivery": "./Maildir/\n",
         "concurrencylocal": "100\n",  # deliveries wait for syncs, which they share: the more at once, the fewer
-        "concurrencyremote": "200\n",  # they mostly wait for others, each for seconds and for little memory
+        # They mostly wait for others, each for seconds and for little memory. localhost keeps its mail to itself.
+        "concurrencyremote": "0\n" if name == LOCAL_ONLY else "200\n",
         "listen": wide,
     }
 
