@@ -4,7 +4,7 @@ A request is a head, the text in LF form, as it is stored, and a tail, so that t
 server answers each recipient in order. More requests may follow on the connection, even without waiting.
 """
 
-from _collections_abc import Iterable
+from _collections_abc import Iterable, Iterator
 
 from quail.errors import PeerError
 
@@ -40,21 +40,14 @@ class Replies:
         self.left = count
         self._buffer = bytearray()
 
-    def feed(self, data: bytes) -> list[tuple[bytes, bytes]]:
+    def feed(self, data: bytes) -> Iterator[tuple[bytes, bytes]]:
         """(ACCEPTED, LATER or NEVER; text without CR, with "?" for NUL, cut) for each recipient whose reply is whole.
 
-        PeerError: this is no QMTP, or nobody asked for it. Good replies before that are told first; then the next call
-        raises.
+        Nothing happens before it is iterated. PeerError, behind the good replies: this is no QMTP, or nobody asked for it.
         """
         self._buffer += data
-        found: list[tuple[bytes, bytes]] = []
-        try:
-            while reply := self._next():
-                found.append(reply)
-        except PeerError:
-            if not found:
-                raise
-        return found
+        while reply := self._next():
+            yield reply
 
     def _next(self) -> tuple[bytes, bytes] | None:
         buffer = self._buffer
