@@ -90,7 +90,10 @@ class Courier:
                         if failure.message.letter == report.FAILED:
                             return failure
                         continue
-                    return await self._send(connection, mail)
+                    try:
+                        return await self._send(connection, mail)
+                    except StaleError:  # closed by the host as soon as it had said that it was ready
+                        failure = report.later(report.DIED % (connection.target.address.encode(), b""), host_down=True)
         except NoTargetError as error:
             return error.result
         except UnreadableError:

@@ -12,6 +12,8 @@ from quail.delivery.remote.report import ACCEPTED, HARD, RECIPIENT_ACCEPTED, SOF
 from quail.smtp.client import BROKEN, GO_AHEAD, GREETING, OVER, READY, Client, Outcome
 from quail.smtp.client_replies import Reply
 
+_CLOSING = 421  # RFC 5321 s3.8
+
 
 class SmtpConnection(Connection):
     """See Connection."""
@@ -119,14 +121,12 @@ class SmtpConnection(Connection):
     async def deliver(self, mail: Mail) -> Result:
         """One mail. StaleError if this connection was used before and turns out to have been closed in between."""
         machine = self._machine
+        if not self.reusable:  # something came while nobody waited: the end, or the host's farewell
+            self.abort()
+            raise StaleError
         refusal = self._refusal(mail)
         if refusal is not None:
             return refusal
-        if (
-            self._verdict is not None or self.closed
-        ):  # something came while nobody waited: the end, or the host's farewell
-            self.abort()
-            raise StaleError
         self.mails += 1
         self._mail = mail
         self.last = self._loop.time()
@@ -137,7 +137,10 @@ class SmtpConnection(Connection):
             self._flush()
             event = await self._next()
             if event[0] == OVER:
-                return self._result(cast(Outcome, event[1]))
+                outcome = cast(Outcome, event[1])
+                if self.mails > 1 and outcome.sender.code == _CLOSING:
+                    raise StaleError  # it had meant to say so before we came
+                return self._result(outcome)
         except UnreadableError:
             self._unreadable = True
         finally:
