@@ -1,8 +1,8 @@
 """The programs in a home's bin/: a few lines each that start the interpreter lean and lead to the code (decision 0009).
 
 There is one for each module of quail/programs that has a main(), and one for `quail`. Each looks for quail first of all,
-before the library: no program has a module that could be taken for another. `quail` itself, whose dependencies may share a
-folder with anything, looks there last.
+before the library: no program has a module that could be taken for another. `quail` itself and qmail-remote, whose dependencies
+may share a folder with anything, look there last.
 """
 
 import os
@@ -18,6 +18,7 @@ from quail.storage.folders import make_folder
 
 FOLDER = "bin"
 _NO_PROGRAMS = ("__init__", "run")
+_WITH_DEPENDENCIES = ("quail.cli.main", "quail.programs.qmail_remote")
 _LONGEST_SHEBANG = 127  # with its line feed, on Linux before 5.1 and most other systems
 
 
@@ -35,7 +36,7 @@ def text(name: str, module: str, home: str) -> bytes:
     """The launcher of a program, and of its module, for an absolute home."""
     where = interpreter()
     folders = [package_parent()]
-    if module == "quail.cli.main":
+    if module in _WITH_DEPENDENCIES:
         folders += [folder for folder in dependency_folders() if folder not in folders]
         search = f"sys.path+={folders!r}"
     else:

@@ -171,6 +171,8 @@ def test_unset(home: str) -> None:
         (["locals", "#example.com"], "is a comment"),
         (["virtualdomains", "example.com"], "virtualdomains: has no colon; write name:value"),
         (["listen", "smtp localhost:25"], "does not begin with an IP address"),
+        (["smtproutes", "example.com:a", ":relay:0"], "smtproutes: 'relay:0' has no port after its last colon"),
+        (["outgoingip", "192.0.2.1", "192.0.2.2"], "outgoingip: is a second address of IPv4; keep one of them"),
         (["defaultdelivery", ""], "must not be empty"),
     ],
 )

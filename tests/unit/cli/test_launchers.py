@@ -42,6 +42,12 @@ def test_they_run_with_an_empty_environment(home):
     assert done.stderr.startswith(b"tcprulescheck: usage: ")
 
 
+def test_qmail_remote_finds_what_it_needs(home):
+    launchers.write(home)
+    done = run(f"{home}/bin/qmail-remote")
+    assert (done.returncode, done.stdout) == (0, b"DI (qmail-remote) was invoked improperly. (#5.3.5)\n\0")
+
+
 def test_they_know_their_home_unless_another_is_named(home, tmp_path):
     launchers.write(home)
     assert f"unable to list {home}/control" in run(f"{home}/bin/qmail-showctl").stderr.decode()

@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from quail.control.reader import Control, parse_listen
+from quail.control.reader import Control, ip_version, parse_listen
 from quail.control.table import CDB, INTEGER, LINE, LIST, LISTEN, PAIRS, TABLE
 from quail.errors import ConfigError, TemporaryError
 
@@ -221,6 +221,48 @@ def test_listen(control: Control) -> None:
 def test_bad_listen_line(control: Control, line: bytes, reason: str) -> None:
     error = refused(control, "listen", b"#\n" + line + b"\n")
     assert (error.line, error.reason) == (2, reason)
+
+
+@pytest.mark.parametrize(
+    ("data", "addresses"),
+    [
+        (b"", {}),
+        (b"# none\n", {}),
+        (b"192.0.2.1\n", {4: "192.0.2.1"}),
+        (b"2001:db8::1  \n# and\n192.0.2.1", {4: "192.0.2.1", 6: "2001:db8::1"}),
+    ],
+)
+def test_addresses(control: Control, data: bytes, addresses: dict[int, str]) -> None:
+    assert control.addresses("outgoingip") == {}
+    put(control, "outgoingip", data)
+    assert control.addresses("outgoingip") == addresses
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        (b"::2", "is a second address of IPv6"),
+        (b"mail.example.com", "mail.example.com is not an IP address"),
+        (b"[2001:db8::1]", "[2001:db8::1] is not an IP address"),
+        (b"192.0.2.1:25", "192.0.2.1:25 is not an IP address"),
+        (b"fe80::1%eth0", "fe80::1%eth0 is not an IP address"),
+        (b"192.0.2.\xb2", "192.0.2.\\xb2 is not an IP address"),
+    ],
+)
+def test_bad_addresses(control: Control, line: bytes, reason: str) -> None:
+    put(control, "outgoingip", b"::1\n" + line + b"\n")
+    with pytest.raises(ConfigError) as caught:
+        control.addresses("outgoingip")
+    assert (caught.value.path, caught.value.line) == (f"{control.directory}/outgoingip", 2)
+    assert caught.value.reason == reason
+    assert caught.value.remedy
+
+
+@pytest.mark.parametrize(
+    ("text", "version"), [("192.0.2.1", 4), ("::", 6), ("::ffff:1.2.3.4", 6), ("", 0), ("1.2", 0), ("1\0", 0)]
+)
+def test_ip_version(text: str, version: int) -> None:
+    assert ip_version(text) == version
 
 
 def test_the_same_place_twice() -> None:
