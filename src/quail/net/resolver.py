@@ -39,6 +39,7 @@ __all__ = ["NoSuchHost", "Resolver", "UnresolvedError"]
 _FAILURE_HOLDS = 30.0  # seconds
 _SLOW_HOLDS = 30.0  # seconds that a server which did not answer is asked last
 _PLAIN_HOLDS = 600.0  # seconds that a server gets no EDNS after it seems not to bear it
+_MOST_FLIGHTS = 10_000  # look-ups under way or waiting for their turn; callers may give up sooner than these do
 _MOST_NAMES = 10  # of one address that are checked
 _LOOPBACK: dict[RdataType, tuple[Record, ...]] = {A: ("127.0.0.1",), AAAA: ("::1",)}
 
@@ -149,6 +150,8 @@ class Resolver:
             return _LOOPBACK.get(key[1], ())
         flight = self._flights.get(key)
         if flight is None:
+            if len(self._flights) >= _MOST_FLIGHTS:
+                raise UnresolvedError(f"too many names are looked up, {name.decode()} has to wait")
             flight = self._flights[key] = asyncio.get_running_loop().create_task(self._fly(key))
             flight.add_done_callback(lambda _: self._flights.pop(key, None))
         try:

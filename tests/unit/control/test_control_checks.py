@@ -48,6 +48,7 @@ def test_a_sound_home_has_no_problems(home: str) -> None:
     put(home, "control/databytes", b"50000000\n")
     put(home, "control/smtproutes", b":relay.example.com\nexample.org:\nexample.net:qmtp:[2001:db8::1]:628\n")
     put(home, "control/outgoingip", b"127.0.0.1\n")
+    put(home, "control/nameservers", b"127.0.0.1:5353\n::1\n")
     put(home, "control/.me.tmp", b"left by a crash")
     assert check(home) == []
 
@@ -89,6 +90,7 @@ def test_no_home_at_all(tmp_path) -> None:
         ("smtproutes", b"a:b:1\n# c\nd:e:0", 3, "'e:0' has no port after its last colon"),
         ("outgoingip", b"127.0.0.1\n::1\n127.0.0.2", 3, "is a second address of IPv4"),
         ("outgoingip", b"[::1]", 1, "[::1] is not an IP address"),
+        ("nameservers", b"192.0.2.1\nns.example.com", 2, "ns.example.com is not the address of a name server"),
         ("outgoingip", b"192.0.2.1", 0, "192.0.2.1 is not an address of this host: no mail goes out from it"),
         ("morercpthosts.cdb", b"x", 0, "is not a whole cdb file"),
         ("localz", b"x", 0, "nothing reads a file of this name"),

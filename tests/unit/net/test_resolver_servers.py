@@ -321,6 +321,17 @@ def test_so_many_questions_at_once_and_no_more(desk):
     assert desk.one(ask()) == [["192.0.2.1"]] * 20
 
 
+def test_not_all_may_wait(desk, monkeypatch):
+    monkeypatch.setattr("quail.net.resolver._MOST_FLIGHTS", 3)
+    desk.dns.add(*(f"n{number}.test A 192.0.2.1" for number in range(5)))
+    desk.use(max_queries=1)
+    hosts = [f"n{number}.test".encode() for number in range(5)]
+    results = desk.run(*(desk.resolver.addresses(host, want_ipv6=False) for host in hosts))
+    assert results[:3] == [["192.0.2.1"]] * 3
+    assert [type(result) for result in results[3:]] == [UnresolvedError] * 2
+    assert desk.a(b"n4.test") == ["192.0.2.1"]  # and it is not remembered
+
+
 def test_a_thousand_names_at_once(desk):
     desk.dns.add("*.w.test MX 10 mx.{name}")
     results = desk.run(*(desk.resolver.mx(f"n{number}.w.test".encode()) for number in range(1000)))

@@ -18,7 +18,7 @@ from quail.policy import smtp as policy
 from quail.services.smtpd.census import Census
 from quail.services.smtpd.handoff import HandoffPool
 from quail.services.smtpd.recipients import Recipients
-from quail.services.smtpd.session import SmtpSession
+from quail.services.smtpd.session import NAME_PATIENCE, SmtpSession
 from quail.smtp.settings import Settings
 from quail.supervise.context import Context
 
@@ -58,7 +58,9 @@ class Smtpd:
         if not look_up:
             self.resolver = None
         elif self.resolver is None or servers != self._nameservers:
-            self.resolver = Resolver(nameservers=servers)  # who still waits for the old one is answered
+            self.resolver = Resolver(
+                nameservers=servers, patience=NAME_PATIENCE
+            )  # who still waits for the old one is answered
         self._nameservers = servers
 
     def log(self, text: str) -> None:

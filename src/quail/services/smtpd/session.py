@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from quail.services.smtpd.service import Smtpd
 
 _GATHER = 32 << 10  # bytes of a message kept here before it has to be streamed to the queue
-_NAME_PATIENCE = 5.0  # seconds that looking up the peer's name may take
+NAME_PATIENCE = 5.0  # seconds that looking up the peer's name may take
 _LINGER = 30.0  # seconds that a peer gets to take the last reply
 _HIGH_WATER = 256 << 10  # bytes that a peer may send ahead while it has to wait
 
@@ -89,7 +89,7 @@ class SmtpSession(asyncio.Protocol):
 
     async def _find_name(self, resolver: Resolver) -> None:
         try:
-            name = await resolver.name_of(self._peer, patience=_NAME_PATIENCE)
+            name = await resolver.name_of(self._peer, patience=NAME_PATIENCE)
         except asyncio.CancelledError:  # the peer has gone, or the service stops
             name = None
         self._naming = None
