@@ -3,7 +3,7 @@
 usage: python -m bench.micro_dispatch
 
 Prints recipients for a second of the processor, and microseconds for each, from admission until every report is in and every
-mark is handed to the journal.
+mark is handed to the journal. Then what a turn costs by itself, with few and with many that wait for theirs.
 docs/decisions/0012-remote-turns.md.
 """
 
@@ -15,10 +15,12 @@ from quail.message.routing import Routes
 from quail.queue.dispatch import Dispatcher, Rules
 from quail.queue.group import Group
 from quail.queue.records import Accepted
+from quail.queue.schedule import RemoteChannel
 from quail.queue.state import State
 from quail.queue.store import Entry, Stored
 
 BODY = b"x" * 4000
+TURNS = 50_000
 Load = Iterator[tuple[bytes, list[bytes]]]
 
 
@@ -72,6 +74,24 @@ def run(load: Load, letter: bytes, *, host_down: bool = False) -> tuple[int, flo
     return count, seconds
 
 
+def turns(waiting: int) -> float:
+    """Microseconds for a group to start and end, while so many hosts wait with a message and as many messages for one host."""
+    channel = RemoteChannel(limit=500, limit_each=20)
+    for number in range(waiting):
+        channel.add(b"host%d.example" % number, number, fresh=True)
+        channel.add(b"dead.example", number, fresh=True)
+    begin = time.process_time()
+    for number in range(TURNS):
+        turn = channel.next()
+        assert turn is not None
+        host = turn[0]
+        channel.started(host)
+        channel.learn(host, seconds=1.0, host_down=host == b"dead.example")
+        channel.ended(host)
+        channel.add(host, number, fresh=True)
+    return (time.process_time() - begin) / TURNS * 1e6
+
+
 def main() -> None:
     many = [b"recipient%d@host.example" % number for number in range(2000)]
     alone = (([b"r@host%d.example" % number]) for number in range(20_000))
@@ -86,6 +106,8 @@ def main() -> None:
     ):
         count, seconds = run(load, letter, host_down=host_down)
         print(f"{name:<44}{count / seconds:10,.0f}{seconds / count * 1e6:8.1f}")
+    for waiting in (100, 100_000):
+        print(f"a turn, {waiting:,} hosts waiting".ljust(54) + f"{turns(waiting):8.1f}")
 
 
 if __name__ == "__main__":
