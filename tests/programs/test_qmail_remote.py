@@ -248,8 +248,10 @@ class TestNames:
             ("null.test", b"DSorry, null.test says that it takes no mail: it has a null MX record. (#5.1.10)\n\0"),
             (
                 "own.test",
-                b"DSorry. own.test has this host as its best mail exchanger or as its address,\n"
-                b"but it isn't in my control/locals file, so I don't treat it as local. (#5.4.6)\n\0",
+                (
+                    b"DSorry. own.test has this host as its best mail exchanger or as its address,\n"
+                    b"but it isn't in my control/locals file, so I don't treat it as local. (#5.4.6)\n\0"
+                ),
             ),
         ],
     )

@@ -32,20 +32,21 @@ class Case:
     """zone: lines NAME TYPE DATA with @ for the domain, names without a dot at the end below it, and {a}, {a6} for addresses.
 
     behave: as DnsServer.behave() takes it, with such names. on: letter -> "4", "6" or "46", the addresses of a host.
-    one_after_another: a message is sent when the one before it has its reports, and `gap` seconds have passed; the texts of
-    `says` may then be a list, one for each message. routes: lines of control/smtproutes. ports: letter -> port instead of 25.
+    one_after_another: a message is sent when the one before it has its reports; the texts of `says` may
+    then be a list, one for each message. routes: lines of control/smtproutes. ports: letter -> port instead of 25.
     look(case): any further check.
     """
 
     def __init__(self, name, says, *, zone=None, behave=None, message=None, messages=(), seen=None, on=None,
-                 look=None, domain=None, routes="", ports=None, one_after_another=False, gap=0, **hosts):  # fmt: skip
+                 look=None, domain=None, routes="", ports=None, one_after_another=False, **hosts):  # fmt: skip
         self.name, self.says, self.zone, self.behave, self.seen = name, says, zone, behave or {}, seen or {}
         self.messages = tuple(messages) or (message or Message(),)
         self.hosts, self.on, self.look, self.domain, self.routes = hosts, on or {}, look, domain, routes
-        self.one_after_another, self.gap, self.ports = one_after_another, gap, ports or {}
+        self.one_after_another, self.ports = one_after_another, ports or {}
         self.addresses = {}  # letter, or letter and 6 -> address; the stage fills them in
         self.numbers = []  # of its messages in the queue
         self.sizes = {}  # of messages in bytes, as the log tells
+        self.dns = None  # the server, for look()
         self.sent = []  # when, and the recipients as the log shows them
 
     def fill(self, text):

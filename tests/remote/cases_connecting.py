@@ -2,6 +2,7 @@
 
 from tests.remote.cases import (
     NO_CONNECTION,
+    NO_EXCHANGER,
     OURS,
     OWN_EXCHANGER,
     REFUSED,
@@ -155,5 +156,21 @@ IPV6 = [
     Case("this host as ::ffff:10.67.0.1", OWN_EXCHANGER, zone=["@ MX 10 x", "x AAAA ::ffff:10.67.0.1"]),
 ]  # fmt: skip
 
+
+def nobody_asked_for_ipv6(case):
+    assert not [asked for asked in case.dns.questions if asked.type == "AAAA"]
+
+
+WITHOUT_IPV6 = [
+    Case("IPv6 and IPv4", accepted(), a=SmtpHost(), on={"a": "46"}, seen={"a": HELD}, look=nobody_asked_for_ipv6),
+    Case("IPv6 only", NO_EXCHANGER, a=SmtpHost(), on={"a": "6"}),
+    Case("the best MX has IPv6 only", accepted("b"), zone=TWO, a=SmtpHost(), b=SmtpHost(), on={"a": "6"}, seen={"b": HELD}),
+    Case("an IPv6 literal", NO_CONNECTION, message=Message("r@[IPv6:fd99::1]")),
+    Case("a route by IPv6 address", NO_CONNECTION, routes="{domain}:[fd99::1]"),
+    Case("no MX, but both addresses", accepted(), zone=["@ A {a}", "@ AAAA fd99::1"], a=SmtpHost()),
+    Case("IPv4 refuses the connection", NO_CONNECTION, zone=["@ MX 10 x", "x A {a}", "x AAAA fd99::1"], a=REFUSED),
+    Case("nobody answers, and that is remembered", NO_CONNECTION, a=SILENT),
+    Case("two MX", accepted(), zone=TWO, a=SmtpHost(), b=SmtpHost()),
+]  # fmt: skip
 
 CASES = [*MX, *OURSELVES, *IPV6]

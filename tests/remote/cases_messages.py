@@ -18,7 +18,7 @@ from tests.remote.cases import (
     remote,
     sender_rejected,
 )
-from tests.remote.hostactions import CLOSE, MUTE, Act, and_close, raw, slowly
+from tests.remote.hostactions import CLOSE, HANG, MUTE, Act, and_close, raw, slowly
 from tests.remote.qmtphost import QmtpHost, netstring
 from tests.remote.smtphost import SmtpHost
 
@@ -159,7 +159,7 @@ def texts():
         message=Message(text=TEXTS["1 MB"][0]),
         look=arrived(TEXTS["1 MB"][1]),
     )
-    yield Case("1 MB refused at its beginning", message_failed("552 too large"), a=SmtpHost(body=(1000, and_close("552 too large"))),
+    yield Case("1 MB refused at its beginning", message_failed("552 too large"), a=SmtpHost(body=(1000, and_close("552 too large", HANG))),
                message=Message(text=TEXTS["1 MB"][0]))  # fmt: skip
     # More than fits into the buffers between us and the host.
     yield Case("12 MB and the host closes at its beginning", died(), a=SmtpHost(body=(1000, CLOSE)),
@@ -256,7 +256,7 @@ REUSE = [
     Case("after a refused text the connection is used again", [message_failed("554 spam"), accepted()],
          a=SmtpHost(final=["554 spam", "250 ok"]), messages=TWICE, one_after_another=True, look=connections(1, 2)),
     Case("the host closes an idle connection", accepted(), a=SmtpHost(final=and_close("250 ok")), messages=TWICE,
-         one_after_another=True, gap=0.2, look=connections(2, 2)),
+         one_after_another=True, look=connections(2, 2)),
     Case("the host closes when it is used again", accepted(), a=SmtpHost(mail=["250 ok", CLOSE, "250 ok"]), messages=TWICE,
          one_after_another=True, look=connections(2, 3)),
     Case("the host says 421 when it is used again", [accepted(), sender_rejected("421 bye")],

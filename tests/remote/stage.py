@@ -1,7 +1,7 @@
 """Plays cases in a box: one served system home, a DNS server, and every host of every case on port 25 of an address of its own."""
 
+import contextlib
 import re
-import threading
 import time
 
 from quail.message.logtext import safe
@@ -47,8 +47,9 @@ class Stage:
     def __init__(self, home, cases, *, ipv6=True):
         """A home that has not been started yet; control files that do not belong to a case are set already."""
         self.home, self.cases, self.ipv6 = home, cases, ipv6
-        self.hosts = Hosts()
-        self._silence = None
+        self._closing = contextlib.ExitStack()
+        self.hosts = self._closing.enter_context(Hosts())
+        self._client = None
         self._number()
         home.in_network(self._network)
         self._open()
@@ -71,7 +72,7 @@ class Stage:
         if self.ipv6:
             local_prefix(f"{SIX}:/16")
             own_address(OWN_ADDRESSES[1])
-        self.dns = DnsServer(port=53).start()
+        self.dns = self._closing.enter_context(DnsServer(port=53))
 
     def _open(self):
         places, silent = [], []
@@ -84,15 +85,13 @@ class Stage:
                     if host == SILENT:
                         silent.append((address, 25))
                     elif host not in (REFUSED, OURS):
-                        places.append(
-                            (host, address, 209 if type(host).__name__ == "QmtpHost" else case.ports.get(letter, 25))
-                        )
+                        places.append((host, address, case.ports.get(letter, host.port)))
             self.dns.add(*case.records())
             for name, behaviour in case.behaviours():
                 self.dns.behave(name, behaviour)
 
         def make():
-            self._silence = Silence(*silent)
+            self._closing.callback(Silence(*silent).close)
             return [(host, bind(address, port)) for host, address, port in places]
 
         self.hosts.serve(self.home.in_network(make))
@@ -106,26 +105,24 @@ class Stage:
         """Serve, send everything, and wait until every recipient has a report; what has two parts is sent in two."""
         self.home.start()
         self.told = Told(self.home.log)
-        with short_path(self.home.path / "run") as run:
-            client = Client(f"{run}/queue.sock")
-            for case in self.cases:
-                for message in case.messages[: 1 if case.one_after_another else None]:
-                    self._send(client, case, message)
-            rest = [case for case in self.cases if case.one_after_another]
-            for case in rest:
-                for message in case.messages[1:]:
-                    self._wait(case)
-                    if case.gap:
-                        threading.Event().wait(case.gap)  # the host closes meanwhile
-                    self._send(client, case, message)
-            client.close()
+        self._client = Client(f"{self._closing.enter_context(short_path(self.home.path / 'run'))}/queue.sock")
+        self._closing.callback(self._client.close)
         for case in self.cases:
-            self._wait(case)
+            for message in case.messages[: 1 if case.one_after_another else None]:
+                self.send(case, message)
+        for case in self.cases:
+            if case.one_after_another:
+                for message in case.messages[1:]:
+                    self.wait(case)
+                    self.send(case, message)
+        for case in self.cases:
+            self.wait(case)
 
-    def _send(self, client, case, message):
+    def send(self, case, message):
+        """One message; its number and its recipients, as the log shows them, are kept with the case."""
         recipients = [self._address(case, to) for to in message.to]
         sender = case.fill(message.sender).encode("utf-8", "surrogateescape")
-        reply = client.send(sender, recipients, [message.text], message.attributes)
+        reply = self._client.send(sender, recipients, [message.text], message.attributes)
         assert reply.letter == b"K", reply.text
         case.numbers.append(int(reply.text))
         case.sent.append((time.time(), [safe(recipient) for recipient in recipients]))
@@ -135,7 +132,7 @@ class Stage:
         address = to if "@" in to else f"{to}@{case.domain}"
         return case.fill(address).encode("utf-8", "surrogateescape")
 
-    def _wait(self, case):
+    def wait(self, case):
         def settled():
             reports = self.told.look().reports
             return all(
@@ -150,15 +147,12 @@ class Stage:
         return self.home.ask({"do": "show", "number": number}).get("message")
 
     def close(self):
-        self.hosts.close()
-        self.dns.close()
-        if self._silence:
-            self._silence.close()
+        self._closing.close()
 
 
 def check(stage, case):
     """Everything that a row of the table says."""
-    case.sizes = stage.told.sizes
+    case.sizes, case.dns = stage.told.sizes, stage.dns
     for number, (when, recipients) in zip(case.numbers, case.sent, strict=True):
         reports = stage.told.reports[number]
         assert {recipient: reports[recipient][0] for recipient in recipients} == {
