@@ -215,19 +215,20 @@ def test_a_turn_costs_the_same_however_many_wait():
     assert Counted.looks <= 6 * started
 
 
-def test_what_is_remembered_is_bounded(monkeypatch):
+def test_what_is_remembered_is_bounded_and_the_latest_stay(monkeypatch):
     monkeypatch.setattr(standings, "KEPT", 100)
     known = Standings()
-    for number in range(1000):
+    for number in range(100):
         known.remember(b"good%d" % number, 20, proven=True)
-        known.remember(b"good0", 20, proven=True)  # used again and again
         known.remember(b"dead%d" % number, 1, proven=False)
+    known.remember(b"good0", 19, proven=True)
+    for number in range(100, 150):
+        known.remember(b"good%d" % number, 20, proven=True)
     assert len(known) == 200
-    assert known.recall(b"good0") == (20, True)
-    assert known.recall(b"good999") == (20, True)
-    assert known.recall(b"good899") == (5, False)
-    assert known.recall(b"dead900") == (1, False)
-    assert known.recall(b"dead899") == (5, False)
+    assert known.recall(b"good0") == (19, True)
+    assert known.recall(b"good50") == (5, False)
+    assert known.recall(b"good51") == (20, True)
+    assert known.recall(b"dead0") == (1, False)
 
 
 def test_dead_hosts_do_not_make_us_forget_proven_ones(monkeypatch):
