@@ -109,8 +109,17 @@ def test_nobody_is_looked_up_without_it_and_hup_turns_it_on(make_server, names):
     server.until(looked_up, "a look-up")
 
 
-def test_a_line_that_is_no_name_server(make_server):
-    server = make_server(nameservers="# ours\nns.example.org").start(wait=False)
-    server.line(r"control/nameservers line 2: ns\.example\.org is not the address of a name server; write ")
-    server.process.send_signal(signal.SIGTERM)
-    server.ended()
+def test_a_line_that_is_no_name_server(make_server, names):
+    """The check at start finds it; afterwards smtpd goes on with the servers that it knows."""
+    named = make_server(remotelookup="1", nameservers=f"127.0.0.1:{names.port}", smtpdworkers="1").start()
+    with named.smtp() as client:  # it has read its files
+        client.ok("NOOP")
+    named.control("nameservers", "# ours\nns.example.org")
+    named.hup()
+    what = r"control/nameservers line 2: ns\.example\.org is not the address of a name server; write "
+    named.line(f"smtpd: alert: unable to reread controls: {what}")
+    assert received(named).startswith(b"Received: from near.test ")
+    assert named.stop() == 0
+    named.start(wait=False)
+    named.line(r"^control/nameservers line 2: error: ns\.example\.org is not the address of a name server")
+    assert named.ended() != 0
