@@ -1,4 +1,4 @@
-"""qmail-remote as a process, its reports byte by byte (facts 4.5, 15.4): alone, with a host of the test's own and a DNS server."""
+"""qmail-remote as a process, its reports byte by byte (facts 4.5, 15.4), with a host and a DNS server of the test's own."""
 
 import pytest
 from tests.programs.launch import launch

@@ -1,7 +1,7 @@
 """What becomes of mail to hosts that behave in every way a host can: the form of the table. Its rows are in cases_*.py.
 
-A case is one message (or a few) to a domain of its own. Hosts have one-letter names: `a=SmtpHost(...)` has the name a.DOMAIN, an
-address of its own, and stands in reports as {a}. Without a zone, the domain's only MX is `a`.
+A case is one message (or a few) to a domain of its own. Hosts have one-letter names: `a=SmtpHost(...)` has the name a.DOMAIN,
+an address of its own, and stands in reports as {a}. Without a zone, the domain's only MX is `a`.
 
 says: the text after `delivery D: `, in plain: blanks are the log's underscores, line feeds its slashes. One text for all
 recipients, or one for each. What is deferred must be in the queue afterwards, with its next try; the rest must be gone,
@@ -151,9 +151,10 @@ OWN_EXCHANGER = (
 TALKS_TO_ITSELF = "failure: Sorry. {a} greets me with my own name, so the mail would come back to this host. (#5.4.6)\n"
 
 
-def Host(**script):  # noqa: N802: it reads as SmtpHost, without PIPELINING
+def Host(**script):
+    """Without PIPELINING."""
     return SmtpHost(keywords=PLAIN, **script)
 
 
-def OldHost(**script):  # noqa: N802
+def OldHost(**script):
     return SmtpHost(keywords=None, **script)

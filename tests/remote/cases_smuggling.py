@@ -1,4 +1,4 @@
-"""SMTP smuggling outward: texts that would end a careless sender's message early, to a host that only takes CR LF . CR LF for an end.
+"""SMTP smuggling outward: texts that would end a careless sender's message early; only CR LF . CR LF ends one here.
 
 Every host is the strict one of smtphost.py: a bare CR or LF, and a command within a text, are faults of ours.
 """

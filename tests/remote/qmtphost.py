@@ -67,8 +67,8 @@ class QmtpTalker(Talker):
 
 
 class QmtpHost:
-    """reply: what each recipient is told, `Kok`, `Zlater` or `Dno`, or an Act; or a dict of such by local part, "" for all others.
-    Each of them may be a list, for one use after the other. at_start: an Act.
+    """reply: what each recipient is told, `Kok`, `Zlater` or `Dno`, or an Act; or a dict of such by local part, "" for all
+    others. Each of them may be a list, for one use after the other. at_start: an Act.
     """
 
     protocol = QmtpTalker

@@ -11,6 +11,7 @@ import re
 import socket
 import threading
 import time
+from functools import partial
 
 from tests.remote.hostactions import CLOSE, HANG, RESET, Act, Choice, action, lines
 
@@ -32,6 +33,7 @@ class Transaction:
         self.recipients = []  # all that were asked for
         self.accepted = []
         self.body = None
+        self.began = time.monotonic()
         self.ended = None  # when the final dot came, in time.monotonic()
         self.answered = None  # when the answer to it had been written
         self.good = False  # and it was a 2xx
@@ -61,7 +63,7 @@ class SmtpHost:
     """A script. Every stage takes text, an Act, or a list of those for one use after the other.
 
     rcpt: also a dict, local part -> such a value, with "" for all others. keywords: of EHLO; None: EHLO is not known (502).
-    body: (bytes, Act) to do so in the middle of the body. rcpt_limit: 452 after so many. max_connections: 421 after so many at once.
+    body: (bytes, Act) to do so in the middle of the body. rcpt_limit: 452 after so many. max_connections: 421 to those beyond.
     data_anyway: DATA is welcome although nobody was accepted. keep: whether bodies are kept.
     """
 
@@ -69,7 +71,7 @@ class SmtpHost:
     port = 25
 
     def __init__(self, *, greeting="220 host.example ESMTP", ehlo=None, helo="250 host.example", mail="250 ok",
-                 rcpt="250 ok", data="354 go ahead", body=None, final="250 ok", rset="250 ok", quit="221 bye",
+                 rcpt="250 ok", data="354 go ahead", body=None, final="250 ok", rset="250 ok", farewell="221 bye",
                  keywords=KEYWORDS, rcpt_limit=None, max_connections=None, data_anyway=False,
                  keep=True):  # fmt: skip
         if ehlo is None:
@@ -78,7 +80,7 @@ class SmtpHost:
             )  # fmt: skip
         self.keywords = {word.split()[0].upper().encode(): word.encode().partition(b" ")[2] for word in keywords or ()}
         stages = {"greeting": greeting, "ehlo": ehlo, "helo": helo, "mail": mail, "data": data, "final": final,
-                  "rset": rset, "quit": quit}  # fmt: skip
+                  "rset": rset, "quit": farewell}  # fmt: skip
         self.stages = {name: Choice(value) for name, value in stages.items()}
         table = rcpt if isinstance(rcpt, dict) else {"": rcpt}
         self.rcpt = {name.encode(): Choice(value) for name, value in {"": "250 ok", **table}.items()}
@@ -453,8 +455,9 @@ class Hosts:
 
     async def _serve(self, pairs):
         for host, sock in pairs:
-            factory = lambda host=host: host.protocol(host, self._live)  # noqa: E731: it keeps this round's host
-            self._servers.append(await self._loop.create_server(factory, sock=sock, backlog=4096))
+            self._servers.append(
+                await self._loop.create_server(partial(host.protocol, host, self._live), sock=sock, backlog=4096)
+            )
 
     def close(self):
         if self._thread.is_alive():

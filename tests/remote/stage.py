@@ -1,16 +1,17 @@
-"""Plays cases in a box: one served system home, a DNS server, and every host of every case on port 25 of an address of its own."""
+"""Plays cases in a box: one served system home, a DNS server, and every host on port 25 of an address of its own."""
 
 import contextlib
 import re
 import time
 
-from quail.message.logtext import safe
-from quail.queue.handover import Client
 from tests.remote.boxnet import local_prefix, own_address
 from tests.remote.cases import OURS, REFUSED, SILENT
 from tests.remote.dnsserver import DnsServer
 from tests.remote.smtphost import Hosts, Silence, bind
 from tests.system.harness import short_path
+
+from quail.message.logtext import safe
+from quail.queue.handover import Client
 
 OWN_ADDRESSES = ("10.67.0.1", "fd67::1")  # of the box's interface
 FOUR, SIX = "10.66", "fd66:"

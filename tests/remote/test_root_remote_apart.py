@@ -3,12 +3,13 @@
 import time
 
 import pytest
-from quail.storage.tcpto import PATH, Tcpto
 from tests.remote.cases import Message
 from tests.remote.cases_connecting import WITHOUT_IPV6
 from tests.remote.stage import Stage, check
 from tests.system_root.conftest import system_home
 from tests.system_root.harness_root import QMAIL
+
+from quail.storage.tcpto import PATH, Tcpto
 
 CONTROL = {"concurrencyremote": "100", "timeoutconnect": "3", "timeoutremote": "10"}
 

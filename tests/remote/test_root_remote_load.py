@@ -1,4 +1,4 @@
-"""Dead and slow hosts beside live ones. Rates are compared with others of the same run and printed; nothing is measured in seconds."""
+"""Dead and slow hosts beside live ones. Rates are compared with others of the same run, and printed; none has a limit."""
 
 import time
 

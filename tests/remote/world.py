@@ -2,12 +2,13 @@
 
 import contextlib
 
-from quail.queue.handover import MAX_UNANSWERED, Client
 from tests.remote.boxnet import local_prefix
 from tests.remote.cases import SILENT
 from tests.remote.dnsserver import DnsServer
 from tests.remote.smtphost import Hosts, Silence, bind
 from tests.system.harness import short_path
+
+from quail.queue.handover import MAX_UNANSWERED, Client
 
 
 @contextlib.contextmanager
