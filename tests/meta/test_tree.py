@@ -30,6 +30,8 @@ HEAVY = frozenset((
 SLOW = frozenset(("enum", "re", "signal", "socket", "contextlib", "collections"))
 # A person calls these now and then, to ask the queue service, whose answers are JSON.
 FOR_PEOPLE = {"qmail_qread", "qmail_qstat"}
+# Waits for name servers and other hosts, with the couriers of rspawn, which have an event loop (decision 0013).
+FOR_THE_WORLD = {"qmail_remote"}
 NOTHING: Mapping[str, str] = MappingProxyType({})
 LINES = 500
 
@@ -94,7 +96,7 @@ def loaded_by(
     return {line.rpartition("|")[2].strip() for line in told.splitlines() if line.startswith("import time:")}
 
 
-@pytest.mark.parametrize("program", sorted(set(PROGRAMS) - FOR_PEOPLE))
+@pytest.mark.parametrize("program", sorted(set(PROGRAMS) - FOR_PEOPLE - FOR_THE_WORLD))
 def test_programs_start_lean(program):
     loaded = loaded_by(program)
     assert f"quail.programs.{program}" in loaded

@@ -1,0 +1,180 @@
+"""A courier against scripted hosts on the loopback: which connection is used, what is tried next, what is kept."""
+
+import asyncio
+
+import pytest
+import uvloop
+from tests.remote.hostactions import CLOSE, and_close, late
+from tests.remote.smtphost import Hosts, SmtpHost
+
+from quail.control.reader import Control
+from quail.delivery.remote import courier as courier_module
+from quail.delivery.remote.courier import KEPT_FOR, Courier
+from quail.delivery.remote.exchangers import SMTP, Target
+from quail.delivery.remote.message import Mail
+from quail.delivery.remote.settings import Settings
+from quail.net.resolver import Resolver
+from quail.storage.tcpto import Tcpto
+
+REFUSED = ("127.0.0.1", 1)
+
+
+@pytest.fixture
+def hosts():
+    with Hosts() as hosts:
+        yield hosts
+
+
+class Found:
+    """A search that is over already."""
+
+    def __init__(self, groups):
+        self.left = [list(group) for group in groups]
+
+    async def next_group(self):
+        return self.left.pop(0) if self.left else None
+
+
+class Road:
+    """A courier whose searches find the given targets, in groups."""
+
+    def __init__(self, folder, monkeypatch, groups):
+        (folder / "me").write_text("mx.example.com\n")
+        (folder / "timeoutconnect").write_text("5\n")
+        self.settings = Settings(Control(str(folder)))
+        self.groups = groups
+        self.lines = []
+
+        monkeypatch.setattr(courier_module, "Search", lambda *_: Found(self.groups))
+
+    def run(self, *mails, between=None):
+        """The results of mails one after the other; `between` is called with the courier and the number of the next."""
+
+        async def deliver():
+            loop = asyncio.get_running_loop()
+            courier = Courier(loop, self.settings, Resolver(), Tcpto(-1), log=self.lines.append)
+            results = []
+            for number, mail in enumerate(mails):
+                if between is not None and number:
+                    await between(courier, number)
+                results.append(await courier.deliver(mail))
+            courier.close()
+            while courier._open:  # noqa: ASYNC110  it has no event to wait for, and needs none
+                await asyncio.sleep(0)
+            return results
+
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            return runner.run(deliver())
+
+
+@pytest.fixture
+def road(tmp_path, monkeypatch):
+    return lambda *groups: Road(tmp_path, monkeypatch, [[target(*each) for each in group] for group in groups])
+
+
+def target(address, port):
+    return Target(address, port, SMTP, direct=False)
+
+
+def mail(*recipients, body=b"Subject: x\n\nhello\n"):
+    return Mail(b"far.example", b"s@x.example", list(recipients or [b"r@far.example"]), body)
+
+
+def letters(result, count=1):
+    return b"".join(result.of(place)[0] for place in range(count))
+
+
+def test_mails_for_one_host_share_a_connection(hosts, road):
+    host = SmtpHost()
+    results = road([("127.0.0.1", hosts.open(host))]).run(mail(), mail(), mail())
+    assert [letters(result) for result in results] == [b"K"] * 3
+    assert [len(connection.transactions) for connection in host.connections] == [3]
+    assert host.connections[0].commands[-1] == b"QUIT"
+    assert host.faults == []
+
+
+def test_a_refused_connection_and_a_refusing_greeting_lead_to_the_next(hosts, road):
+    busy, good = SmtpHost(greeting="421 busy"), SmtpHost()
+    ports = [("127.0.0.1", hosts.open(host)) for host in (busy, good)]
+    (result,) = road([REFUSED, ports[0]], [ports[1]]).run(mail())
+    assert letters(result) == b"K"
+    assert len(busy.connections) == len(good.messages) == 1
+
+
+def test_when_all_fail_what_the_last_host_said_is_told_and_the_host_is_down(hosts, road):
+    place = ("127.0.0.1", hosts.open(SmtpHost(greeting="554 go away")))
+    (result,) = road([place, REFUSED]).run(mail())
+    assert result.of(0) == (b"Z", b"Connected to 127.0.0.1 but greeting failed.\nRemote host said: 554 go away\n")
+    assert result.host_down
+    (result,) = road([REFUSED]).run(mail())
+    assert result.of(0) == (b"Z", b"Sorry, I wasn't able to establish an SMTP connection. (#4.4.1)\n")
+    assert result.host_down
+
+
+def test_a_host_that_closes_behind_its_extensions_leads_to_the_next(hosts, road):
+    fickle, good = SmtpHost(ehlo=and_close("250 host.example")), SmtpHost()
+    ports = [("127.0.0.1", hosts.open(host)) for host in (fickle, good)]
+    (result,) = road(ports).run(mail())
+    assert letters(result) in (b"K", b"Z")  # Z if MAIL went out before the end was seen: the host may have counted it
+    assert len(good.messages) == (letters(result) == b"K")
+
+
+@pytest.mark.parametrize("late_word", [None, "421 idle for too long"])
+def test_a_kept_connection_that_has_been_closed_costs_nothing(hosts, road, late_word):
+    """Closed while it was idle, or closed as we speak: the mail goes over a new one."""
+    host = SmtpHost(mail=["250 ok", CLOSE if late_word is None else and_close(late_word), "250 ok"])
+    results = road([("127.0.0.1", hosts.open(host))]).run(mail(), mail())
+    assert [letters(result) for result in results] == [b"K", b"K"]
+    assert len(host.connections) == 2
+    assert len(host.messages) == 2
+
+
+def test_a_connection_is_kept_for_a_while(hosts, road):
+    host = SmtpHost()
+
+    async def wait(courier, _number):
+        loop = asyncio.get_running_loop()
+        for connection in courier._open:
+            connection.last = loop.time() - KEPT_FOR - 1
+        courier.tick()
+
+    road([("127.0.0.1", hosts.open(host))]).run(mail(), mail(), between=wait)
+    assert len(host.connections) == 2
+    assert host.faults == []
+
+
+def test_a_host_that_takes_few_recipients_gets_the_others_at_once(hosts, road):
+    host = SmtpHost(rcpt_limit=2, rcpt={"c": "550 nobody"})
+    recipients = [b"%c@far.example" % char for char in b"abcdefg"]
+    (result,) = road([("127.0.0.1", hosts.open(host))]).run(mail(*recipients))
+    assert letters(result, 7) == b"KKZKKKK" or letters(result, 7) == b"KKDKKKK"
+    assert sorted(address for message in host.messages for address in message.accepted) == sorted(
+        set(recipients) - {b"c@far.example"}
+    )
+    assert len(host.connections) == 1
+
+
+def test_a_silent_host_is_given_up(hosts, road):
+    host = SmtpHost(mail=late("250 ok", 3600))
+    its_road = road([("127.0.0.1", hosts.open(host))])
+
+    async def run():
+        loop = asyncio.get_running_loop()
+        courier = Courier(loop, its_road.settings, Resolver(), Tcpto(-1), log=its_road.lines.append)
+        task = loop.create_task(courier.deliver(mail()))
+        while not host.transactions:  # noqa: ASYNC110  what another thread does
+            await asyncio.sleep(0)
+        for connection in courier._open:
+            connection.patience = -1
+        courier.tick()
+        return await task
+
+    result = asyncio.run(run())
+    assert result.of(0) == (b"Z", b"Connected to 127.0.0.1 but connection died. (#4.4.2)\n")
+
+
+def test_addresses_that_can_t_be_written_in_smtp_are_not_sent(hosts, road):
+    host = SmtpHost()
+    (result,) = road([("127.0.0.1", hosts.open(host))]).run(mail(b"a\r\nRCPT TO:<b@x>@far.example"))
+    assert letters(result) == b"D"
+    assert host.connections == []
