@@ -58,3 +58,18 @@ def test_slow_hosts(stage):
     stage.send(case, Message("r3"))
     stage.wait(case)
     assert (len(first.messages), len(second.messages)) == (2, 1)
+
+
+def test_routes_change_with_hup(stage):
+    (case,) = [case for case in WITHOUT_IPV6 if case.name == "IPv6 and IPv4"]
+    (other,) = [case for case in WITHOUT_IPV6 if case.name == "no MX, but both addresses"]
+    host = other.hosts["a"]
+    heard = len(host.messages)
+    stage.home.control("smtproutes", f"{case.domain}:{other.addresses['a']}")
+    stage.home.hup()
+    for number in range(1000):  # each service obeys in its time
+        stage.send(case, Message(f"hup{number}"))
+        stage.wait(case)
+        if len(host.messages) > heard:
+            return
+    pytest.fail("the old routes are still in use")

@@ -72,8 +72,8 @@ def test_killed_again_and_again(under_load, service, count):
     repeats = {token: times for token, times in arrived.items() if len(times) > 1}
     print(f"{len(load.accepted)} accepted, {len(arrived)} arrived, {len(repeats)} of them more than once")
     for token, times in repeats.items():
-        # The first one's final dot had come when rspawn was killed (which takes a moment), else nothing would have arrived. When
-        # the queue is killed, rspawn sends what it has begun, and there is nobody to hear of it.
+        # The first one's final dot had come when rspawn was killed (which takes a moment), else nothing would have arrived.
+        # When the queue is killed, rspawn sends what it has begun, and there is nobody to hear of it.
         for first, second in itertools.pairwise(times):
             latest = first[0] if service == "queue" else first[1]
             assert any(latest < kill + MOMENT and kill < second[0] for kill in kills), (

@@ -7,6 +7,7 @@ from tests.remote.cases import REFUSED, SENDER, SILENT
 from tests.remote.hostactions import late
 from tests.remote.smtphost import SmtpHost
 from tests.remote.world import pss, send, world
+from tests.system.killing import drain
 
 LIVE = [f"live{number}.test" for number in range(50)]
 MEBIBYTE = 1 << 20
@@ -25,6 +26,11 @@ def rate(home, hosts, count):
     return count / (time.monotonic() - start)
 
 
+def deferrals(home):
+    """How many lines of the log tell of one."""
+    return sum(": deferral: " in line for line in home.log.lines)
+
+
 @pytest.mark.parametrize(("dead", "live"), [(2000, 500), pytest.param(100_000, 5000, marks=pytest.mark.long)])
 @pytest.mark.parametrize("how", [SILENT, REFUSED])
 def test_a_dead_host_with_much_mail(own_home, how, dead, live):
@@ -36,10 +42,17 @@ def test_a_dead_host_with_much_mail(own_home, how, dead, live):
         alone = max(rate(own_home, hosts.values(), live) for _ in range(3))
         send(own_home, mail_for(["dead.test"], dead))
         beside = max(rate(own_home, hosts.values(), live) for _ in range(3))
+        tried = 0
+        while tried < dead:  # each for the first time; one wait of the harness may be shorter than that
+            tried = own_home.until(lambda before=tried: (now := deferrals(own_home)) > before and now, "deferrals")
+        later = max(rate(own_home, hosts.values(), live) for _ in range(3))
         left = own_home.ask({"do": "status"})["messages"]
-        print(f"{how}: {alone:.0f} live messages a second alone, {beside:.0f} beside {left} for a dead host")
-        assert left >= dead  # none has bounced
-        assert beside > alone / 2
+        print(f"{how}: {alone:.0f} live messages a second alone, {beside:.0f} while {left} for a dead host are tried"
+              f" one after another, {later:.0f} after that")  # fmt: skip
+        assert left == dead  # none has bounced
+        # The clients, the hosts and whoever reads the log have a part in this: dispatching alone is measured elsewhere.
+        assert beside > alone / 3
+        assert later > alone / 2
         assert not [fault for host in hosts.values() for fault in host.faults]
 
 
@@ -76,3 +89,18 @@ def test_many_slow_hosts(own_home, slow, wait, slots):
         assert unfinished > 0  # or nothing was shown
         assert beside > alone / 4
         assert most < 150 * MEBIBYTE
+
+
+@pytest.mark.parametrize("count", [100, pytest.param(2000, marks=pytest.mark.long)])
+def test_a_host_that_takes_two_connections_at_a_time(own_home, count):
+    """Its 421 to all others is no reason to lose mail, to send it twice, or to come with ever more."""
+    host = SmtpHost(max_connections=2, final=late("250 ok", 0.01))
+    with world(own_home, {"small.test": host}):
+        own_home.start()
+        send(own_home, mail_for(["small.test"], count))
+        drain(own_home)
+        recipients = [address for message in host.messages for address in message.accepted]
+        assert sorted(recipients) == sorted(recipient for _, recipient in mail_for(["small.test"], count))
+        print(f"{len(host.connections)} connections for {count} messages, {host.most_open} at once at most")
+        assert host.most_open <= 5  # the window that everyone begins with
+        assert not host.faults
