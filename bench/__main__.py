@@ -1,20 +1,25 @@
 """usage: python -m bench [TABLE ...] [--messages N] [--rounds N] [--sessions N] [--size BYTES] [--users N] [--calls N]
-       [--callers N ...] [--peers PEER ...] [--results FOLDER] [--dir FOLDER]
+       [--callers N ...] [--relayed N] [--recipients N] [--hosts N] [--lists N] [--connections N ...] [--peers PEER ...]
+       [--results FOLDER] [--documents FOLDER] [--dir FOLDER]
 
 Quail beside Postfix, on this machine, in turns (A B A B ...), each run in fresh folders on a real disk, in a box of the
 test root (tests/root; needs root), with the same load generator on the box's own loopback. Tables (all of them, if none
-is named):
+is named, and then docs/bench.md and docs/bench.svg are written):
 
   connection  accept and keep, one message a connection
   persistent  accept and keep, all messages on `sessions` connections
   deliver     from the first connection until the last file is in the one Maildir
   users       the mail system of a machine: the same into the Maildirs of many users, each under a uid of its own
   sendmail    the mail system of a machine: calls of sendmail by an ordinary user, one after another and several at once
+  relay       the mail system of a machine: `relayed` messages over SMTP, all of them sent on to one host
+  onehost     the mail system of a machine: messages to `recipients` recipients at one host, handed to sendmail
+  manyhosts   the same at `hosts` hosts, which the DNS tells
+  idle        the mail system of a machine: memory, without connections and with so many that say nothing
 
 In `sendmail` both are there at the same time, and a few calls of each are made in turn. Each run begins with a small warm-up
 that is not measured, and ends with a count: a message that was acknowledged and is not there ends the bench. Then one short
-run each below strace counts the syncs. Results: bench/results/*.json.
-Treat differences under a third as unresolved: the machine drifts, and the load generator shares its processors.
+run each below strace counts the syncs. Results: bench/results/*.json; `python -m bench.document FILE ...` makes the documents
+of several. Treat differences under a third as unresolved: the machine drifts, and the load generator shares its processors.
 """
 
 import argparse
@@ -26,14 +31,28 @@ import platform
 import sys
 import tempfile
 
-from bench import load
+from bench import document, load
+from bench.idle import Idle
+from bench.remote import Lists, Relay
 from bench.report import Report
-from bench.tables import SINGLE, Mailbox, Peer, Sendmail, Sizes, Table, Users, syncs, tables, tracer
+from bench.sizes import Peer, Sizes
+from bench.tables import SINGLE, Mailbox, Sendmail, Users, syncs, tracer
 from tests.root.box import Box
 from tests.root.image import RootUnavailableError
 from tests.root.testroot import TestRoot
 
-TABLES = ("connection", "persistent", "deliver", "users", "sendmail")
+Alone = Mailbox | Users | Relay | Lists | Idle
+TABLES: dict[str, type[Alone | Sendmail]] = {
+    "connection": Mailbox,
+    "persistent": Mailbox,
+    "deliver": Mailbox,
+    "users": Users,
+    "sendmail": Sendmail,
+    "relay": Relay,
+    "onehost": Lists,
+    "manyhosts": Lists,
+    "idle": Idle,
+}
 _GET_FLAGS, _SET_FLAGS, _TOP_OF_HIERARCHIES = 0x80086601, 0x40086602, 0x00020000  # ioctl_iflags(2); chattr(1), T
 RESULTS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "results")
 
@@ -58,8 +77,14 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--users", type=int, default=200)
     parser.add_argument("--calls", type=int, default=200)
     parser.add_argument("--callers", type=int, nargs="+", default=[1, 8], help="how many calls at once")
+    parser.add_argument("--relayed", type=int, default=2000)
+    parser.add_argument("--recipients", type=int, default=2000)
+    parser.add_argument("--hosts", type=int, default=200, help="at most 250")
+    parser.add_argument("--lists", type=int, default=3, help="messages to many recipients in each run")
+    parser.add_argument("--connections", type=int, nargs="+", default=[1000, 10_000])
     parser.add_argument("--peers", nargs="+", choices=[*SINGLE], default=[*SINGLE])
     parser.add_argument("--results", default=RESULTS, help="where the JSON goes")
+    parser.add_argument("--documents", help="where bench.md and bench.svg go: docs/, if all tables are measured")
     parser.add_argument("--dir", default="/var/tmp", help="a folder on the disk that is to be measured")
     return parser.parse_args()
 
@@ -107,12 +132,13 @@ class Bench:
     def __init__(self, root: TestRoot, options: argparse.Namespace) -> None:
         """`options` as _options() returns them."""
         self.root, self.options = root, options
-        sizes = Sizes(
-            options.messages, options.sessions, options.size, options.users, options.calls, tuple(options.callers)
-        )
-        self.tables = tables(options.tables or [*TABLES], sizes)
+        sizes = Sizes(**{name: getattr(options, name) for name in Sizes._fields})
+        self.tables = [TABLES[name](name, sizes) for name in options.tables or TABLES]
+        self.documents = options.documents or (None if options.tables else document.DOCS)
         self.report = Report(
             {
+                "date": document.date(),
+                "memory_gb": round(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30),
                 "machine": platform.platform(),
                 "processors": os.cpu_count(),
                 "file_system": _file_system(options.dir),
@@ -134,7 +160,10 @@ class Bench:
             finally:
                 if self.report.runs:
                     self.report.show()
-                    print(f"\n{os.path.relpath(self.report.write(self.options.results))}")
+                    path = self.report.write(self.options.results)
+                    print(f"\n{os.path.relpath(path)}")
+        if self.documents:
+            document.write([path], self.documents)
 
     def _rounds(self, top: str) -> None:
         for number in range(self.options.rounds):
@@ -146,8 +175,9 @@ class Bench:
                     for name in self.options.peers:
                         self._measure(table, name, _folder(top))
         for table in self.tables:
-            for name in self.options.peers:
-                self._count_syncs(table, name, _folder(top))
+            if not isinstance(table, Idle):
+                for name in self.options.peers:
+                    self._count_syncs(table, name, _folder(top))
 
     def _measure_together(self, table: Sendmail, top: str) -> None:
         with contextlib.ExitStack() as boxes:
@@ -160,14 +190,14 @@ class Bench:
             for run in table.measure_together(started):
                 self.report.add(run)
 
-    def _measure(self, table: Mailbox | Users, name: str, folder: str) -> None:
+    def _measure(self, table: Alone, name: str, folder: str) -> None:
         peer = table.peer(name, folder)
         with self.root.enter(peer.binds) as box:
             self._start(peer, box)
             for run in table.measure(peer, box):
                 self.report.add(run)
 
-    def _count_syncs(self, table: Table, name: str, folder: str) -> None:
+    def _count_syncs(self, table: Mailbox | Users | Sendmail | Relay | Lists, name: str, folder: str) -> None:
         """One short run below strace; its syncs, those of the start-up included, for each 1,000 messages."""
         peer = table.peer(name, folder)
         with self.root.enter(peer.binds) as box:

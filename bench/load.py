@@ -2,6 +2,7 @@
 
 import os
 import time
+from collections.abc import Collection
 from typing import NamedTuple
 
 from tests.root.box import Box
@@ -36,6 +37,7 @@ class Shape(NamedTuple):
     sessions: int = 20
     size: int = 4096
     persistent: bool = False
+    numbered: bool = False  # each recipient another, 1NAME, 2NAME, ... instead of NAME
 
 
 def await_banner(box: Box, port: int, seconds: float = 60) -> None:
@@ -47,6 +49,7 @@ def send(box: Box, port: int, recipient: str, shape: Shape, timeout: float = 180
     """Send all messages; the seconds it took. smtp-source fails at the first reply that is not the expected one."""
     words = ["smtp-source", "-s", str(shape.sessions), "-l", str(shape.size), "-m", str(shape.messages)]
     words += ["-f", "sender@example.org", "-t", recipient, *(["-d"] if shape.persistent else [])]
+    words += ["-N"] if shape.numbered else []
     start = time.monotonic()
     box.run([*words, f"127.0.0.1:{port}"], timeout=timeout)
     return time.monotonic() - start
@@ -79,10 +82,10 @@ def processes(box: Box) -> list[int]:
     return found
 
 
-def cpu_seconds(box: Box) -> float:
-    """Processor time used so far by every process of the box, those that have ended included."""
+def cpu_seconds(box: Box, without: Collection[int] = ()) -> float:
+    """Processor time used so far by every process of the box but some that last, those that have ended included."""
     ticks = 0
-    for pid in (box.pid, *processes(box)):
+    for pid in {box.pid, *processes(box)}.difference(without):
         try:
             with open(f"/proc/{pid}/stat", "rb") as file:
                 words = file.read().rpartition(b") ")[2].split()
@@ -92,10 +95,10 @@ def cpu_seconds(box: Box) -> float:
     return ticks / TICKS
 
 
-def memory_bytes(box: Box) -> int:
-    """Memory of all processes of the box together, shared pages counted once (PSS)."""
+def memory_bytes(box: Box, without: Collection[int] = ()) -> int:
+    """Memory of all processes of the box but some together, shared pages counted once (PSS)."""
     kilobytes = 0
-    for pid in processes(box):
+    for pid in set(processes(box)).difference(without):
         try:
             with open(f"/proc/{pid}/smaps_rollup", encoding="ascii") as file:
                 kilobytes += sum(int(line.split()[1]) for line in file if line.startswith("Pss:"))

@@ -7,6 +7,7 @@ What differs from its defaults is in its favour or makes the two sides alike: no
 import os
 
 from bench.accounts import HOMES, Accounts
+from bench.world import RELAY, World
 from tests.root.box import Box, Guest
 from tests.root.testroot import TESTER
 
@@ -29,7 +30,7 @@ local_destination_concurrency_limit = 20
 """
 HOLD = "smtpd_recipient_restrictions = check_recipient_access static:HOLD, permit_mynetworks, reject\n"
 MASTER = """\
-smtp       inet  n  -  n  -     -  smtpd
+{port:<10} inet  n  -  n  -     -  smtpd
 pickup     unix  n  -  n  60    1  pickup
 cleanup    unix  n  -  n  -     0  cleanup
 qmgr       unix  n  -  n  300   1  qmgr
@@ -45,6 +46,8 @@ showq      unix  n  -  n  -     -  showq
 error      unix  -  -  n  -     -  error
 retry      unix  -  -  n  -     -  error
 local      unix  -  n  n  -     -  local
+smtp       unix  -  -  n  -     -  smtp
+scache     unix  -  -  n  -     1  scache
 anvil      unix  -  -  n  -     1  anvil
 postlog    unix-dgram n - n -   1  postlogd
 """
@@ -86,13 +89,13 @@ class SystemPostfix:
     domain = "bench.test"
     sendmail = "/usr/sbin/sendmail"
 
-    def __init__(self, folder: str, users: int) -> None:
-        """Write the configuration, and make homes for so many users."""
+    def __init__(self, folder: str, users: int, main: str = "") -> None:
+        """Write the configuration, with these lines more in main.cf, and make homes for so many users."""
         self.folder = folder
         self.binds = {folder: "/srv", folder + "/homes": HOMES}
         _make_folders(folder, "homes")
         self.accounts = Accounts(folder + "/homes", users)
-        _write_configuration(folder, MAIN.replace("localhost", self.domain))
+        _write_configuration(folder, MAIN.replace("localhost", self.domain) + main, self.port)
 
     def start(self, box: Box, tracer: tuple[str, ...] = ()) -> Guest:
         """Start it in the foreground of the box, below `tracer` if given."""
@@ -104,13 +107,38 @@ class SystemPostfix:
         return box.run(["postconf", "-h", "mail_version"]).stdout.strip()
 
 
+class RemotePostfix(SystemPostfix):
+    """The same, beside a World; port 25 is that of the world's hosts."""
+
+    port = 2525
+
+    def __init__(self, folder: str, *, relay: bool) -> None:
+        """`relay`: all mail for others goes to one host; else where the name server says."""
+        super().__init__(folder, 1, f"relayhost = [{RELAY}]\n" if relay else "")
+
+    def start(self, box: Box, tracer: tuple[str, ...] = ()) -> Guest:
+        """Start the world too."""
+        self.world = World(box, self.folder)
+        return super().start(box, tracer)
+
+
+class CrowdedPostfix(SystemPostfix):
+    """The same, for many clients at once: each of them has a process."""
+
+    most_connections = 1000
+
+    def __init__(self, folder: str) -> None:
+        """Let it have the processes."""
+        super().__init__(folder, 2, f"default_process_limit = {self.most_connections + 100}\n")
+
+
 def _make_folders(folder: str, homes: str) -> None:
     for name in ("etc", "spool", "data", homes):
         os.mkdir(f"{folder}/{name}")
 
 
-def _write_configuration(folder: str, main: str) -> None:
-    for name, text in (("main.cf", main), ("master.cf", MASTER)):
+def _write_configuration(folder: str, main: str, port: int = 25) -> None:
+    for name, text in (("main.cf", main), ("master.cf", MASTER.format(port=port))):
         with open(f"{folder}/etc/{name}", "w", encoding="utf-8") as file:
             file.write(text)
 

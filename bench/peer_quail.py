@@ -8,8 +8,11 @@ import json
 import os
 
 from bench.accounts import HOMES, Accounts
+from bench.world import RELAY, World
 from tests.root.box import Box, Guest
 from tests.root.testroot import QUAIL, QUAIL_ENVIRONMENT, TESTER
+
+RULES = "/etc/tcprules.d/qmail-smtp"
 
 
 class Quail:
@@ -77,13 +80,51 @@ class SystemQuail:
         self.accounts.enrol(box)
         box.run(["sh", "-c", f"mkdir {self._code} && cp -r /opt/quail/src /opt/quail/packages {self._code}"])
         self._quail(box, "init", "--system", self.domain, "--home", self.home)
+        self._set_up(box)
         return _serve(self.folder, box, [*tracer, *QUAIL, "serve", "--home", self.home], 0, self._environment)
+
+    def _set_up(self, box: Box) -> None:
+        """What differs from a new home."""
 
     def _quail(self, box: Box, *words: str) -> str:
         return box.run([*QUAIL, *words], env=self._environment).stdout
 
     def version(self, box: Box) -> str:
         return self._quail(box, "--version").split()[-1]
+
+
+class RemoteQuail(SystemQuail):
+    """The same, beside a World; port 25 is that of the world's hosts, and the load may relay."""
+
+    port = 2525
+
+    def __init__(self, folder: str, *, relay: bool) -> None:
+        """`relay`: all mail for others goes to one host; else where the name server says."""
+        super().__init__(folder, 1)
+        self._settings = {"listen": f"smtp 127.0.0.1:{self.port}"}
+        if relay:
+            self._settings["smtproutes"] = f":{RELAY}"
+
+    def start(self, box: Box, tracer: tuple[str, ...] = ()) -> Guest:
+        """Start the world too."""
+        self.world = World(box, self.folder)
+        return super().start(box, tracer)
+
+    def _set_up(self, box: Box) -> None:
+        for name, value in self._settings.items():
+            self._quail(box, "--home", self.home, "config", "set", name, value)
+        # As README says; serve has not been started yet.
+        box.run(["sh", "-c", f"cat > {RULES}"], data='127.:allow,RELAYCLIENT=""\n:allow\n')
+        box.run(["sh", "-c", f"{self.home}/bin/tcprules {RULES}.cdb {RULES}.tmp < {RULES}"])
+
+
+class CrowdedQuail(SystemQuail):
+    """The same, for many clients at once, which its defaults allow."""
+
+    most_connections = 10_000
+
+    def __init__(self, folder: str) -> None:
+        super().__init__(folder, 2)
 
 
 def _serve(folder: str, box: Box, words: list[str], user: int, environment: dict[str, str]) -> Guest:

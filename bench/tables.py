@@ -2,21 +2,20 @@
 
 import json
 import os
-import shutil
 import statistics
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any
 
 from bench import load
-from bench.accounts import FIRST_UID, HOMES, LostError, shares
+from bench.accounts import LostError, shares
+from bench.calling import call, program
 from bench.peer_postfix import Postfix, SystemPostfix
 from bench.peer_quail import Quail, SystemQuail
-from bench.report import CallRun, Run
-from tests.root.box import Box, Guest
+from bench.runs import CallRun, Run
+from bench.sizes import TRACED, WARM_UP, Sizes
+from tests.root.box import Box
 
-WARM_UP = 300  # messages, or as many as are measured if that is less
-TRACED = 1000  # the same, for the run that counts syncs
 CALLS_WARM_UP, CALLS_TRACED, CALLS_IN_TURN = 20, 50, 25
 CALL_SIZE = 1024  # bytes of a message on sendmail's standard input
 SINGLE: dict[str, type[Quail] | type[Postfix]] = {"quail": Quail, "postfix": Postfix}
@@ -24,7 +23,6 @@ SYSTEM: dict[str, type[SystemQuail] | type[SystemPostfix]] = {"quail": SystemQua
 BARE = "bare python3"
 BARE_COMMAND = ["/usr/bin/python3", "-I", "-S", "-c", "pass"]
 SYNC_CALLS = ("fsync", "fdatasync", "syncfs", "sync_file_range", "msync", "sync")
-INSIDE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "inside")
 
 
 def tracer(name: str) -> tuple[str, ...]:
@@ -41,30 +39,6 @@ def syncs(folder: str) -> int:
             with open(f"{folder}/{name}", encoding="ascii", errors="replace") as file:
                 found += sum(1 for line in file if any(f" {call}(" in line for call in SYNC_CALLS))
     return found
-
-
-class Sizes(NamedTuple):
-    """How much is done; the options of the same names."""
-
-    messages: int
-    sessions: int
-    size: int
-    users: int
-    calls: int
-    callers: tuple[int, ...]
-
-
-class Peer(Protocol):
-    """A mail system that can be started in a box which sees the folders of `binds`."""
-
-    name: str
-    port: int
-    folder: str
-    binds: dict[str, str]
-
-    def start(self, box: Box, tracer: tuple[str, ...] = ()) -> Guest: ...
-
-    def version(self, box: Box) -> str: ...
 
 
 class Mailbox:
@@ -115,9 +89,8 @@ class Users:
     The warm-up is for a tenth of them: what a server must do for each user who gets mail again is measured.
     """
 
-    name = "users"
-
-    def __init__(self, sizes: Sizes) -> None:
+    def __init__(self, name: str, sizes: Sizes) -> None:
+        self.name = name
         self._sizes = sizes
 
     def peer(self, name: str, folder: str) -> SystemQuail | SystemPostfix:
@@ -152,7 +125,7 @@ class Users:
         wanted: Counter[str],
     ) -> float:
         """Send, wait until all is there, and add it to what is wanted; seconds from the first connection to the last file."""
-        words = [*_program(peer, "sender"), *map(str, (peer.port, messages, self._sizes.sessions, self._sizes.size))]
+        words = [*program(peer, "sender"), *map(str, (peer.port, messages, self._sizes.sessions, self._sizes.size))]
         done = box.run(words, data="".join(f"{name}@{peer.domain}\n" for name in names), timeout=1800)
         wanted.update(shares(messages, names))
         peer.accounts.await_mail(wanted)
@@ -162,9 +135,8 @@ class Users:
 class Sendmail:
     """sendmail, called by an ordinary user one call after another, and by some at once; the servers deliver meanwhile."""
 
-    name = "sendmail"
-
-    def __init__(self, sizes: Sizes) -> None:
+    def __init__(self, name: str, sizes: Sizes) -> None:
+        self.name = name
         self._sizes = sizes
 
     def peer(self, name: str, folder: str) -> SystemQuail | SystemPostfix:
@@ -189,7 +161,7 @@ class Sendmail:
                 left -= calls
                 for one in calling:
                     one.figures.add(one.call(calls, at_once))
-                bare.add(_calls(*started[0], calls, at_once, BARE_COMMAND))
+                bare.add(call(*started[0], calls, at_once, CALL_SIZE, BARE_COMMAND))
             table = self._table(at_once)
             runs += [one.figures.run(table, one.peer.name, one.spent()) for one in calling]
             runs.append(bare.run(table, BARE, 0.0))
@@ -230,7 +202,7 @@ class _Calling:
 
     def call(self, calls: int, at_once: int, below: tuple[str, ...] = ()) -> dict[str, Any]:
         """The caller's figures of so many calls, all of them delivered."""
-        figures = _calls(self.peer, self.box, calls, at_once, self._words, below)
+        figures = call(self.peer, self.box, calls, at_once, CALL_SIZE, self._words, below)
         self.sent += calls
         self.peer.accounts.await_mail({self.recipient: self.sent})
         return figures
@@ -261,33 +233,3 @@ class _Figures:
             1e3 * sum(self.cpu) / calls,
             1e3 * servers / calls,
         )
-
-
-Table = Mailbox | Users | Sendmail
-
-
-def tables(names: list[str], sizes: Sizes) -> list[Table]:
-    """Those that are asked for, in their order."""
-    own: dict[str, type[Users | Sendmail]] = {Users.name: Users, Sendmail.name: Sendmail}
-    return [own[name](sizes) if name in own else Mailbox(name, sizes) for name in names]
-
-
-def _program(peer: Peer, name: str) -> list[str]:
-    """One of the programs of inside/, where the box can see it."""
-    shutil.copyfile(f"{INSIDE}/{name}.py", f"{peer.folder}/{name}.py")
-    return ["python3", f"/srv/{name}.py"]
-
-
-def _calls(
-    peer: Peer, box: Box, calls: int, at_once: int, words: list[str], below: tuple[str, ...] = ()
-) -> dict[str, Any]:
-    """The caller's figures; it is the first of the users."""
-    caller = [*_program(peer, "caller"), str(calls), str(at_once), str(CALL_SIZE), *words]
-    home = f"{HOMES}/user000"
-    environment = {"HOME": home, "USER": "user000", "LOGNAME": "user000"}
-    if below:  # a tracer without root would take from Postfix's postdrop the group that it has for the queue
-        done = box.run([*below, "-u", "user000", *caller], env=environment, timeout=1800)
-    else:
-        done = box.run(caller, user=FIRST_UID, cwd=home, env=environment, timeout=1800)
-    figures: dict[str, Any] = json.loads(done.stdout)
-    return figures

@@ -2,9 +2,9 @@
 
 usage: caller.py CALLS AT_ONCE SIZE PROGRAM ARGUMENT ...
 
-Prints JSON: `seconds` from the first call to the last end, and lists with an entry for each call: `wall` (seconds from just
-before the start to the end) and `cpu` (user and system seconds of its process and all that it has waited for). Ends with 1
-if a call fails.
+Prints JSON: `begin` (time.time() of the first call), `seconds` from then to the last end, and lists with an entry for each
+call: `wall` (seconds from just before the start to the end) and `cpu` (user and system seconds of its process and all that it
+has waited for). Ends with 1 if a call fails.
 """
 
 import json
@@ -33,7 +33,7 @@ def main() -> None:
         under_way[os.posix_spawn(words[0], words, os.environ, file_actions=actions)] = began
         os.close(reading)
 
-    start = time.monotonic()
+    began, start = time.time(), time.monotonic()
     for _ in range(min(at_once, calls)):
         call()
     while under_way:
@@ -44,7 +44,7 @@ def main() -> None:
             sys.exit(f"{words} ended with {os.waitstatus_to_exitcode(status)}")
         if len(wall) + len(under_way) < calls:
             call()
-    print(json.dumps({"seconds": time.monotonic() - start, "wall": wall, "cpu": cpu}))
+    print(json.dumps({"begin": began, "seconds": time.monotonic() - start, "wall": wall, "cpu": cpu}))
 
 
 main()
