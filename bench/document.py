@@ -135,7 +135,8 @@ a third are unresolved on a machine like this: run `make bench` on yours.
 |---|---|---|---|---|---|---|---|
 {table}
 Times as good: so many times as fast, or the other's time of a call or memory as a multiple of Quail's; the median of the
-rounds' ratios. Below 1 (**bold**) Postfix is better. Processor seconds and syncs are for 1,000 messages, recipients or calls.
+rounds' ratios. Below 1 (**bold**) Postfix is better. Processor seconds and syncs are for 1,000 messages, recipients or
+calls; the syncs of a start are among them.
 {note}
 ## Settings
 
