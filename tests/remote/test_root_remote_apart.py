@@ -1,11 +1,12 @@
 """A home on a machine without IPv6, and the memory of slow hosts (facts 9.4), whose tests follow each other in time."""
 
+import itertools
 import time
 
 import pytest
-from tests.remote.cases import Message
+from tests.remote.cases import HOST_UNRESOLVED, Message, accepted
 from tests.remote.cases_connecting import WITHOUT_IPV6
-from tests.remote.stage import Stage, check
+from tests.remote.stage import Stage, check, logged
 from tests.system_root.conftest import system_home
 from tests.system_root.harness_root import QMAIL
 
@@ -58,6 +59,30 @@ def test_slow_hosts(stage):
     stage.send(case, Message("r3"))
     stage.wait(case)
     assert (len(first.messages), len(second.messages)) == (2, 1)
+
+
+def test_name_servers_go_and_come(stage):
+    """Mail waits while there is nobody to ask; resolv.conf is read again when it changes."""
+    (case,) = [case for case in WITHOUT_IPV6 if case.name == "IPv6 and IPv4"]
+    stage.dns.add(f"*.fresh.test A {case.addresses['a']}")
+    names = (f"r@name{number}.fresh.test" for number in itertools.count())  # nothing is remembered of any
+
+    def ask(server, wanted):
+        stage.home.box.run(
+            ["sh", "-c", f"echo nameserver {server} > /etc/resolv.new; mv /etc/resolv.new /etc/resolv.conf"]
+        )
+        for name in itertools.islice(names, 1000):  # the change is seen in its time
+            stage.send(case, Message(name))
+            stage.wait(case)
+            report = stage.told.reports[case.numbers[-1]][name]
+            assert report[0] in [logged(case.fill(text)) for text in (accepted(), HOST_UNRESOLVED)]
+            if report == [logged(case.fill(wanted))]:
+                return
+        pytest.fail(f"{server} is not asked")
+
+    ask("127.0.0.1", accepted())
+    ask("127.0.0.99", HOST_UNRESOLVED)
+    ask("127.0.0.1", accepted())
 
 
 def test_routes_change_with_hup(stage):
