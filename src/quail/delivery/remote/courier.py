@@ -113,18 +113,21 @@ class Courier:
         first = left.pop(0)
         if ":" not in first.address or not left or ":" in left[0].address:
             return await self._dial(first, settings)
-        racers = {self._loop.create_task(self._dial(first, settings))}
+        racers = {self._loop.create_task(self._dial(first, settings)): first}
         try:
             done, _ = await asyncio.wait(racers, timeout=HEAD_START)
             if not done:
-                racers.add(self._loop.create_task(self._dial(left.pop(0), settings)))
+                second = left.pop(0)
+                racers[self._loop.create_task(self._dial(second, settings))] = second
             while racers:
                 done, _ = await asyncio.wait(racers, return_when=asyncio.FIRST_COMPLETED)
-                racers -= done
+                for racer in done:
+                    del racers[racer]
                 connections = [connection for racer in done if (connection := racer.result()) is not None]
                 for spare in connections[1:]:
                     spare.quit()
-                if connections:
+                if connections:  # who has lost may yet be needed
+                    left[:0] = [*(spare.target for spare in connections[1:]), *racers.values()]
                     return connections[0]
             return None
         finally:
