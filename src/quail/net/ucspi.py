@@ -1,0 +1,80 @@
+"""What tcpserver and tcpclient tell the program that they run, and the log, of a connection (UCSPI-1996, tcp-environ(5)).
+
+As in the IPv6 builds of ucspi-tcp: TCP* have the addresses of an IPv4 connection in their usual form, TCP6* the same ones as
+IPv6 addresses (::ffff:192.0.2.1). What is not known is not in the environment at all.
+"""
+
+from _collections_abc import Iterable
+
+MAPPED = "::ffff:"
+_LONGEST_FIELD = 100
+_PLAIN = frozenset(b"abcdefghijklmnopqrstuvwxyz0123456789-_")
+_MASKED = bytes(byte if 33 <= byte <= 126 and byte not in b"%:" else ord("?") for byte in range(256))
+
+Variables = list[tuple[bytes, bytes | None]]
+"""Names and values; None: not in the environment."""
+
+
+def four(ip: str) -> str:
+    """An IPv4 address in its usual form, if it was written as one of IPv6; any other as it is, without its interface."""
+    if ip.startswith(MAPPED) and "." in ip:
+        return ip[len(MAPPED) :]
+    return ip.partition("%")[0]
+
+
+def six(ip: str) -> str:
+    """An address in the form of IPv6, without its interface."""
+    return ip.partition("%")[0] if ":" in ip else MAPPED + ip
+
+
+def is_six(ip: str) -> bool:
+    """Whether it is an address of IPv6 alone."""
+    return ":" in four(ip)
+
+
+def ends(
+    side: str, ip: str, port: int, host: bytes | None, *, as_six: bool = False, interface: bytes | None = None
+) -> Variables:
+    """The variables of one end of a connection; side is LOCAL or REMOTE. `as_six`: IPv4 addresses as IPv6 ones everywhere.
+
+    `interface`, of a link-local address, is told with the local end.
+    """
+    name = side.encode()
+    wide = six(ip).encode()
+    number = b"%d" % port
+    found: Variables = [
+        (b"TCP%bIP" % name, wide if as_six else four(ip).encode()),
+        (b"TCP6%bIP" % name, wide),
+        (b"TCP%bPORT" % name, number),
+        (b"TCP6%bPORT" % name, number),
+        (b"TCP%bHOST" % name, host),
+        (b"TCP6%bHOST" % name, host),
+    ]
+    if side == "LOCAL":
+        found.append((b"TCP6INTERFACE", interface))
+    return found
+
+
+def protocol(ip: str, *, as_six: bool = False) -> Variables:
+    """The variable that says which others there are."""
+    return [(b"PROTO", b"TCP6" if as_six or is_six(ip) else b"TCP")]
+
+
+def information(text: bytes | None) -> Variables:
+    """The variables of what the remote end's ident server says."""
+    return [(b"TCPREMOTEINFO", text), (b"TCP6REMOTEINFO", text)]
+
+
+def name_text(labels: Iterable[bytes]) -> bytes:
+    r"""A name of the DNS as it is told: lower case, and \ooo for bytes that are not a letter, a digit, - or _."""
+    return b".".join(
+        b"".join(b"%c" % byte if byte in _PLAIN else b"\\%03o" % byte for byte in label.lower()) for label in labels
+    )
+
+
+def field(text: bytes | None) -> bytes:
+    """A name or what an ident server says, in a log line: printable, without blanks and colons, cut after 100 bytes."""
+    if text is None:
+        return b""
+    cut = text[:_LONGEST_FIELD].translate(_MASKED)
+    return cut + b"..." if len(text) >= _LONGEST_FIELD else cut
