@@ -55,6 +55,7 @@ class PrivateApt:
 
     def unpack(self, package: str, into: str) -> None:
         """Fetch a package, verified by apt, and unpack it below a folder; nothing of it is run or configured."""
+        os.makedirs(into, exist_ok=True)  # dpkg makes only the last of its folders
         before = set(os.listdir(self.folder))
         self._ask("-qq", "download", package)
         (file,) = set(os.listdir(self.folder)) - before

@@ -24,6 +24,8 @@ PACKAGES = (
     "alpine",
     "bsd-mailx",
     "cron",
+    "iproute2",
+    "libcdb1",
     "maildrop",
     "mutt",
     "postfix",
@@ -36,9 +38,19 @@ PACKAGES = (
     "tinycdb",
     "ucspi-tcp",
 )
+# Their programs bear the names of other packages' programs, or Quail's: each lies unpacked in a folder of its own.
+ORACLES = ("daemontools", "freecdb", "ucspi-tcp-ipv6")
 USER, UID = "tester", 1000
 NEEDED = (
+    "bin/ip",
     "etc/postfix/postfix-files",
+    "opt/oracles/daemontools/usr/bin/multilog",
+    "opt/oracles/daemontools/usr/bin/supervise",
+    "opt/oracles/daemontools/usr/bin/svscan",
+    "opt/oracles/freecdb/usr/bin/cdbmake",
+    "opt/oracles/freecdb/usr/bin/cdbstats",
+    "opt/oracles/ucspi-tcp-ipv6/usr/bin/rblsmtpd",
+    "opt/oracles/ucspi-tcp-ipv6/usr/bin/tcpserver",
     "usr/bin/alpine",
     "usr/bin/bsd-mailx",
     "usr/bin/cdb",
@@ -49,6 +61,7 @@ NEEDED = (
     "usr/bin/s-nail",
     "usr/bin/strace",
     "usr/bin/swaks",
+    "usr/bin/tcprules",
     "usr/bin/tcpserver",
     "usr/sbin/cron",
     "usr/sbin/policy-rc.d",
@@ -121,6 +134,14 @@ def _write(path: str, text: str, mode: int = 0o644) -> None:
     os.chmod(path, mode)
 
 
+def _unpack_oracles(apt: PrivateApt, folder: str) -> None:
+    try:
+        for package in ORACLES:
+            apt.unpack(package, os.path.join(folder, package))
+    except AptError as error:
+        raise RootUnavailableError(str(error)) from None
+
+
 def _make_root(folder: str) -> None:
     root, tools = os.path.join(folder, "root"), os.path.join(folder, "tools")
     os.makedirs(os.path.join(folder, "stage"))
@@ -147,6 +168,7 @@ def _make_root(folder: str) -> None:
             ],
             environment,
         )
+        _unpack_oracles(apt, root + "/opt/oracles")
     # No service of this root is ever started by its package. debootstrap takes the file away when it is done.
     policy = (root + "/usr/sbin/policy-rc.d", "#!/bin/sh\nexit 101\n", 0o755)
     _write(*policy)
@@ -163,7 +185,10 @@ def _make_root(folder: str) -> None:
     for part in ("var/cache/apt", "var/lib/apt/lists", "usr/share/doc", "usr/share/man", "usr/share/locale"):
         shutil.rmtree(os.path.join(root, part), ignore_errors=True)
     shutil.rmtree(tools)
-    _write(folder + "/made.json", json.dumps({"recipe": RECIPE, "packages": PACKAGES, "release": RELEASE}))
+    _write(
+        folder + "/made.json",
+        json.dumps({"recipe": RECIPE, "packages": PACKAGES, "oracles": ORACLES, "release": RELEASE}),
+    )
 
 
 def _root_is_whole(folder: str) -> bool:
@@ -184,7 +209,7 @@ class Image:
         reason = reason_against()
         if reason is not None:
             raise RootUnavailableError(reason)
-        self.folder = os.path.join(cache_folder(), _name(RECIPE, RELEASE, PACKAGES, os.uname().machine))
+        self.folder = os.path.join(cache_folder(), _name(RECIPE, RELEASE, PACKAGES, ORACLES, os.uname().machine))
         self._lock = kept(self.folder, _make_root, _root_is_whole)
         self.root = self.folder + "/root"
         self.stage = self.folder + "/stage"

@@ -1,4 +1,4 @@
-"""How the test root's cache is kept; these tests make no root."""
+"""How the test root's cache is kept (those tests make no root), and which oracles it holds."""
 
 import os
 from concurrent.futures import ThreadPoolExecutor
@@ -73,3 +73,55 @@ def test_a_missing_tool_is_named(monkeypatch):
     monkeypatch.setattr(os, "geteuid", lambda: 0)
     monkeypatch.setenv("PATH", "/nowhere")
     assert image.reason_against() == "needs the command apt-get"
+
+
+def touch(folder, name):
+    path = os.path.join(folder, name)
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    with open(path, "w", encoding="utf-8"):
+        pass
+
+
+@pytest.mark.parametrize("missing", [name for name in image.NEEDED if name.startswith("opt/oracles/")])
+def test_a_root_without_an_oracle_is_not_whole(tmp_path, missing):
+    for name in ["../made.json", *image.NEEDED]:
+        touch(tmp_path / "root", name)
+    assert image._root_is_whole(str(tmp_path))
+    os.unlink(tmp_path / "root" / missing)
+    assert not image._root_is_whole(str(tmp_path))
+
+
+def test_every_oracle_is_needed():
+    assert {name.split("/")[2] for name in image.NEEDED if name.startswith("opt/oracles/")} == {*image.ORACLES}
+
+
+def test_oracles_lie_beside_and_find_their_libraries(test_root):
+    with test_root.enter() as box:
+        found = box.run(["find", "/opt/oracles", "-type", "f", "-path", "*/bin/*"]).stdout.split()
+        assert {path.split("/")[3] for path in found} == {*image.ORACLES}
+        # The scripts among them, and what needs no library at all, are no business of ldd's.
+        libraries = box.run(["ldd", *found], check=False).stdout
+        assert "libc.so.6 => /" in libraries
+        assert "not found" not in libraries
+        assert box.run(["dpkg-query", "--show", *image.ORACLES], check=False).stdout == ""
+
+
+@pytest.mark.parametrize(
+    ("program", "answer"),
+    [
+        ("daemontools/usr/bin/svstat", "svstat: usage: svstat dir ..."),
+        ("freecdb/usr/bin/cdbmake", "cdbmake: usage: cdbmake f ftmp"),
+        ("ucspi-tcp-ipv6/usr/bin/tcprules", "tcprules: usage: tcprules rules.cdb rules.tmp"),
+    ],
+)
+def test_oracles_run(test_root, program, answer):
+    with test_root.enter() as box:
+        assert box.run(["/opt/oracles/" + program], check=False).stderr.strip() == answer
+
+
+def test_the_library_of_tinycdb_and_the_tools_for_networks_are_there(test_root):
+    with test_root.enter() as box:
+        box.run(["python3", "-c", "import ctypes; ctypes.CDLL('libcdb.so.1').cdb_make_start"])
+        assert "lo:" in box.run(["ip", "link", "show"]).stdout
+        assert box.run(["cdb", "-h"], check=False).stdout
+        assert box.run(["tcprules"], check=False).returncode == 100
