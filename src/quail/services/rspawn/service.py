@@ -45,9 +45,9 @@ class Rspawn:
         table.clear()  # as qmail-rspawn does: a new start is a new try
         if table.trouble:
             self._log(f"warning: slow hosts are not remembered: {table.trouble}")
-        self._courier = Courier(
-            loop, Settings(self._control), Resolver(nameservers=nameservers(self._control)), table, log=self._log
-        )
+        self._servers = nameservers(self._control)
+        resolver = Resolver(nameservers=self._servers)
+        self._courier = Courier(loop, Settings(self._control), resolver, table, log=self._log)
 
     def start(self) -> None:
         """Take jobs."""
@@ -124,8 +124,9 @@ class Rspawn:
             self._log(f"alert: unable to reread controls: {error}; going on with what they said before")
             return
         self._courier.settings = settings
-        self._courier.resolver.close()
-        self._courier.resolver = Resolver(nameservers=servers)
+        if servers != self._servers:  # look-ups under way go on with the old ones
+            self._servers = servers
+            self._courier.resolver = Resolver(nameservers=servers)
 
     def _terminate(self) -> None:
         if self._stopping:
