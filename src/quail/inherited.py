@@ -4,14 +4,19 @@ import os
 
 _LANGUAGE = b"LC_CTYPE"
 _COERCED = (b"C.UTF-8", b"C.utf8", b"UTF-8")  # what the interpreter makes of the C locale, by PEP 538
+_restored = False
 
 
 def restore_environment() -> None:
     """Give LC_CTYPE back the value, or none, that it had before the interpreter set it for itself, if that is so.
 
     Our children have the language that we were started with: in another one grep, for example, takes mail in other character
-    sets for binary files.
+    sets for binary files. Once is enough: what is in the environment later has been put there on purpose.
     """
+    global _restored  # noqa: PLW0603  it is the process that has one environment
+    if _restored:
+        return
+    _restored = True
     if os.environb.get(_LANGUAGE) not in _COERCED:
         return
     try:

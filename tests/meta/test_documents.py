@@ -15,7 +15,8 @@ from quail.cli.main import quail
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 with open(f"{ROOT}/pyproject.toml", "rb") as file:
-    SCRIPTS = sorted(tomllib.load(file)["project"]["scripts"])
+    TARGETS = tomllib.load(file)["project"]["scripts"]
+SCRIPTS = sorted(TARGETS)
 PAGES = sorted(os.path.basename(path) for path in glob.glob(f"{ROOT}/docs/man/*.[1-8]"))
 DOCUMENTS = sorted(
     os.path.relpath(path, ROOT)
@@ -61,7 +62,7 @@ def test_every_command_has_a_man_page(name):
 
 @pytest.mark.parametrize("name", SCRIPTS)
 def test_every_command_has_a_test_that_runs_it(name):
-    module = "quail.cli.main" if name == "quail" else f"quail.programs.{name.replace('-', '_')}"
+    module = TARGETS[name].removesuffix(":main")
     sources = [read(path) for path in glob.glob("tests/**/*.py", root_dir=ROOT, recursive=True) if "/meta/" not in path]
     assert any(f'launch("{name}"' in text or f'"-m", "{module}"' in text for text in sources)
 

@@ -17,10 +17,11 @@ from quail.cli.init_single import init_single
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 SOURCE = f"{ROOT}/src"
 MODULES = sorted(os.path.relpath(path, SOURCE) for path in glob.glob(f"{SOURCE}/quail/**/*.py", recursive=True))
+# Modules below quail.programs, such as qmail_queue and ucspi.tcpserver.
 PROGRAMS = sorted(
-    os.path.basename(path).removesuffix(".py")
-    for path in glob.glob(f"{SOURCE}/quail/programs/*.py")
-    if os.path.basename(path) not in ("__init__.py", "run.py")
+    path.removesuffix(".py").replace("/", ".")
+    for path in glob.glob("**/*.py", root_dir=f"{SOURCE}/quail/programs", recursive=True)
+    if os.path.basename(path) not in ("__init__.py", "become.py", "run.py")
 )
 HEAVY = frozenset((
     "asyncio", "ssl", "argparse", "logging", "dataclasses", "typing", "pathlib", "tempfile", "subprocess", "uvloop",

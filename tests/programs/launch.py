@@ -1,16 +1,22 @@
 """Run a classic program as its users do: its own process, its own descriptors, nothing else inherited."""
 
-import keyword
+import functools
 import os
 import subprocess
 import sys
 from collections.abc import Mapping
 
+from quail.cli import launchers
+
+
+@functools.cache
+def _modules() -> dict[str, str]:
+    return launchers.programs()
+
 
 def module(name: str) -> str:
-    """Where the program is; a name that Python keeps for itself has an underscore behind it."""
-    name = name.replace("-", "_")
-    return f"quail.programs.{name}{'_' * keyword.iskeyword(name)}"
+    """Where the program is."""
+    return _modules()[name]
 
 
 def launch(

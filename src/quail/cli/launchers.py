@@ -17,18 +17,33 @@ from quail.storage.durable import replace_file
 from quail.storage.folders import make_folder
 
 FOLDER = "bin"
-_NO_PROGRAMS = ("__init__", "run")
+_NO_PROGRAMS = ("__init__", "become", "run")
 _WITH_DEPENDENCIES = ("quail.cli.main", "quail.programs.qmail_remote")
 _LONGEST_SHEBANG = 127  # with its line feed, on Linux before 5.1 and most other systems
 
 
 def programs() -> dict[str, str]:
-    """The module of each program, by the name that people call: every file of quail/programs but the runner."""
+    """The module of each program, by the name that people call: every file of quail/programs, and of the folders in it, but
+    what all of them share.
+
+    A module is named like its program, with _ for -, an underscore more if Python keeps the name, and _at for @.
+    """
     found = {"quail": "quail.cli.main"}
-    for file in sorted(os.listdir(f"{package()}/programs")):
+    top = f"{package()}/programs"
+    for folder in sorted(os.scandir(top), key=lambda entry: entry.name):
+        if folder.is_dir() and folder.name != "__pycache__":
+            found.update(_programs_in(folder.path, f"quail.programs.{folder.name}"))
+    found.update(_programs_in(top, "quail.programs"))
+    return found
+
+
+def _programs_in(folder: str, package_name: str) -> dict[str, str]:
+    found = {}
+    for file in sorted(os.listdir(folder)):
         module, dot, ending = file.rpartition(".")
         if dot and ending == "py" and module not in _NO_PROGRAMS:
-            found[module.rstrip("_").replace("_", "-")] = f"quail.programs.{module}"
+            name = module.removesuffix("_at") + "@" if module.endswith("_at") else module.rstrip("_")
+            found[name.replace("_", "-")] = f"{package_name}.{module}"
     return found
 
 
