@@ -7,21 +7,21 @@ pipe whose other end only this process has: when it dies, however it dies, they 
 
 import gc
 import os
-import select
 import signal
 import socket
 import time
 from collections.abc import Callable, Mapping
-from types import FrameType
 
 from quail.errors import QuailError
 from quail.storage.durable import replace_file
 from quail.supervise.context import HELD_BACK, Context
+from quail.supervise.descriptors import close_others
+from quail.supervise.events import Events, reap
 from quail.supervise.identity import become
+from quail.supervise.keeper import AGAIN_AFTER, Keeper
 from quail.supervise.log import LineLog
 
-AGAIN_AFTER = 1.0  # seconds between two starts of one service
-LONGEST_WAIT = 10.0
+LONGEST_WAIT = 10.0  # seconds between two starts of a service that gives up
 _PASSED_ON = (signal.SIGHUP, signal.SIGALRM)
 
 
@@ -31,7 +31,7 @@ class Member:
     `identity` is the uid and gid that it runs as, without other groups; None to stay who serve is.
     """
 
-    __slots__ = ("grace", "identity", "name", "pid", "prefix", "run", "sockets", "stage", "started", "wait", "worker")
+    __slots__ = ("grace", "identity", "keeper", "name", "prefix", "run", "sockets", "stage", "worker")
 
     def __init__(
         self,
@@ -54,9 +54,7 @@ class Member:
         self.prefix = prefix
         self.worker = worker
         self.identity = identity
-        self.pid = 0
-        self.started = 0.0  # time.monotonic()
-        self.wait = AGAIN_AFTER
+        self.keeper = Keeper(time.monotonic(), longest=LONGEST_WAIT)
 
 
 class Tree:
@@ -86,8 +84,7 @@ class Tree:
         self._counters = counters
         self._signals_for = signals_for or {}
         self._life_read, self._life_write = os.pipe2(os.O_CLOEXEC)
-        self._wakeup: tuple[socket.socket, socket.socket] | None = None
-        self._arrived: list[int] = []
+        self._events: Events | None = None
         self._last_pids = b""
 
     def run(self, started: Callable[[], None]) -> None:
@@ -95,40 +92,22 @@ class Tree:
         name_process("serve")
         gc.collect()
         gc.freeze()
-        self._wakeup = socket.socketpair()
-        for end in self._wakeup:
-            end.setblocking(False)
-        signal.set_wakeup_fd(self._wakeup[1].fileno(), warn_on_full_buffer=False)
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD, *_PASSED_ON):
-            signal.signal(number, self._note)
+        events = self._events = Events(signal.SIGTERM, signal.SIGINT, signal.SIGCHLD, *_PASSED_ON)
         for member in self._members:
             self._fork(member)
         self._write_pids()
         started()
         while True:
-            self._wait(self._next_start())
-            if self._stop_wanted():  # first: services that got the same signal have ended as they should
+            events.wait(self._next_start())
+            if self._stop_wanted(events):  # first: services that got the same signal have ended as they should
                 break
-            self._reap()
+            for member, status in self._ended():
+                self._log(f"{member.name} {_ending(status)}; starting it again")
             self._start_due()
-        self._stop_all()
+        self._stop_all(events)
 
-    def _note(self, number: int, _frame: FrameType | None) -> None:
-        self._arrived.append(number)
-
-    def _wait(self, seconds: float | None) -> None:
-        assert self._wakeup is not None
-        poll = select.poll()
-        poll.register(self._wakeup[0], select.POLLIN)
-        if poll.poll(None if seconds is None else max(0, int(seconds * 1000) + 1)):
-            try:
-                self._wakeup[0].recv(4096)
-            except BlockingIOError:
-                pass
-
-    def _stop_wanted(self) -> bool:
-        arrived, self._arrived = self._arrived, []
-        for number in arrived:
+    def _stop_wanted(self, events: Events) -> bool:
+        for number in events.arrived():
             if number in (signal.SIGTERM, signal.SIGINT):
                 return True
             if number in _PASSED_ON:
@@ -141,16 +120,18 @@ class Tree:
     # Starting.
 
     def _fork(self, member: Member) -> None:
-        member.started = time.monotonic()
+        now = time.monotonic()
         # A signal for a child that can't act on it yet waits: else an early HUP would kill it, an early TERM be lost.
         signal.pthread_sigmask(signal.SIG_BLOCK, HELD_BACK)
         try:
-            member.pid = os.fork()
+            pid = os.fork()
         except OSError as error:  # for want of memory or processes, which may be there again a second later
             self._log(f"alert: unable to start {member.name}: {error}; trying again")
+            member.keeper.not_started(now, AGAIN_AFTER)
         else:
-            if member.pid == 0:
+            if pid == 0:
                 self._child(member)
+            member.keeper.started(pid, now)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, HELD_BACK)
 
     def _child(self, member: Member) -> None:
@@ -159,22 +140,18 @@ class Tree:
         log = self._log.named(member.prefix)
         name = "" if member.prefix else f"{member.name}: "
         try:
-            signal.set_wakeup_fd(-1)
-            for number in (signal.SIGTERM, signal.SIGCHLD):
-                signal.signal(number, signal.SIG_DFL)
+            if self._events is not None:
+                self._events.close()
             # What a signal asks for, a service does at its start anyway; one that does not handle it must not die of it.
             for number in _PASSED_ON:
                 signal.signal(number, signal.SIG_IGN)
             signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for serve, which then tells us
             signal.signal(signal.SIGPIPE, signal.SIG_IGN)
             os.close(self._life_write)
-            assert self._wakeup is not None
-            for end in self._wakeup:
-                end.close()
             for socket_name, listener in self._sockets.items():
                 if socket_name not in member.sockets:
                     listener.close()
-            _close_others({self._life_read, *(self._sockets[each].fileno() for each in member.sockets)})
+            close_others({self._life_read, *(self._sockets[each].fileno() for each in member.sockets)})
             name_process(member.name)
             if member.identity is not None:
                 become(*member.identity)
@@ -205,12 +182,13 @@ class Tree:
             os._exit(code)
 
     def _next_start(self) -> float | None:
-        waits = [m.started + m.wait - time.monotonic() for m in self._members if not m.pid]
-        return max(0.0, min(waits)) if waits else None
+        dues = [member.keeper.due for member in self._members if member.keeper.due is not None]
+        return max(0.0, min(dues) - time.monotonic()) if dues else None
 
     def _start_due(self) -> None:
+        now = time.monotonic()
         for member in self._members:
-            if not member.pid and time.monotonic() >= member.started + member.wait:
+            if member.keeper.due is not None and now >= member.keeper.due:
                 self._fork(member)
         self._write_pids()
 
@@ -218,7 +196,7 @@ class Tree:
         """run/pids.json, for operators and their tools: `{"queue": [123], ...}`."""
         pids: dict[str, list[int]] = {}
         for member in self._members:
-            pids.setdefault(member.name, []).append(member.pid)
+            pids.setdefault(member.name, []).append(member.keeper.pid)
         inner = ", ".join(f'"{name}": {numbers}' for name, numbers in sorted(pids.items()))
         data = f'{{"serve": [{os.getpid()}], {inner}}}\n'.encode()
         if data != self._last_pids:
@@ -228,24 +206,21 @@ class Tree:
             except OSError as error:
                 self._log(f"warning: unable to write run/pids.json: {error}")
 
-    def _reap(self) -> None:
-        for member in self._members:
-            if not member.pid:
-                continue
-            pid, status = os.waitpid(member.pid, os.WNOHANG)
-            if pid:
-                member.pid = 0
-                gave_up = os.WIFEXITED(status) and time.monotonic() < member.started + LONGEST_WAIT
-                member.wait = min(member.wait * 2, LONGEST_WAIT) if gave_up else AGAIN_AFTER
-                self._log(f"{member.name} {_ending(status)}; starting it again")
+    def _ended(self) -> list[tuple[Member, int]]:
+        """Those that have ended since the last call, with their wait status."""
+        members = {member.keeper.pid: member for member in self._members}
+        ended = [(members[pid], status) for pid, status in reap() if pid in members]
+        for member, status in ended:
+            member.keeper.ended(time.monotonic(), by_itself=os.WIFEXITED(status))
+        return ended
 
     # Stopping.
 
     def _kill(self, member: Member, number: int) -> None:
-        if member.pid:
-            os.kill(member.pid, number)
+        if member.keeper.pid:
+            os.kill(member.keeper.pid, number)
 
-    def _stop_all(self) -> None:
+    def _stop_all(self, events: Events) -> None:
         """Stage by stage; a second TERM or INT leaves no grace."""
         hurry = False
         for stage in sorted({member.stage for member in self._members}):
@@ -253,25 +228,15 @@ class Tree:
             for member in group:
                 self._kill(member, signal.SIGTERM)
             deadline = time.monotonic() + max(member.grace for member in group)
-            while any(member.pid for member in group):
+            while any(member.keeper.pid for member in group):
                 left = deadline - time.monotonic()
                 if left <= 0 or hurry:
                     for member in group:
                         self._kill(member, signal.SIGKILL)
                     left = 5.0
-                self._wait(min(left, 1.0))
-                hurry = self._stop_wanted() or hurry
-                for member in group:
-                    if member.pid and os.waitpid(member.pid, os.WNOHANG)[0]:
-                        member.pid = 0
-
-
-def _close_others(kept: set[int]) -> None:
-    """What serve has been started with beside 0 to 2, by a careless script perhaps, is not for services."""
-    begin = 3
-    for fd in sorted({fd for fd in kept if fd >= begin} | {os.sysconf("SC_OPEN_MAX")}):
-        os.closerange(begin, fd)
-        begin = fd + 1
+                events.wait(min(left, 1.0))
+                hurry = self._stop_wanted(events) or hurry
+                self._ended()
 
 
 def name_process(name: str) -> None:

@@ -13,7 +13,7 @@ import pytest
 
 from quail.supervise import tree as module
 from quail.supervise.log import LineLog
-from quail.supervise.tree import AGAIN_AFTER, LONGEST_WAIT, Member, Tree
+from quail.supervise.tree import AGAIN_AFTER, Member, Tree
 
 LAUNCHER = os.path.join(os.path.dirname(__file__), "tree_launcher.py")
 pytestmark = pytest.mark.timeout(120)
@@ -171,27 +171,14 @@ def plain(tmp_path, monkeypatch):
     os.close(tree._life_write)
 
 
-def ended(plain, monkeypatch, status, lived):
+@pytest.mark.parametrize(("status", "again"), [(111 << 8, 2.0), (0, 2.0), (signal.SIGKILL, AGAIN_AFTER)])
+def test_what_gives_up_waits_longer_than_what_is_killed(plain, monkeypatch, status, again):
     tree, member, _ = plain
-    monkeypatch.setattr(module.time, "monotonic", lambda: 1000.0)
-    monkeypatch.setattr(module.os, "waitpid", lambda _pid, _flags: (4242, status))
-    member.pid, member.started = 4242, 1000.0 - lived
-    tree._reap()
-    assert member.pid == 0
-    return member.wait
-
-
-def test_giving_up_at_once_waits_longer_each_time(plain, monkeypatch):
-    waits = [ended(plain, monkeypatch, 111 << 8, 0.1) for _ in range(6)]
-    assert waits == [2.0, 4.0, 8.0, LONGEST_WAIT, LONGEST_WAIT, LONGEST_WAIT]
-
-
-def test_a_crash_or_a_long_life_is_no_giving_up(plain, monkeypatch):
-    for _ in range(3):
-        ended(plain, monkeypatch, 111 << 8, 0.1)
-    assert ended(plain, monkeypatch, signal.SIGKILL, 0.1) == AGAIN_AFTER
-    ended(plain, monkeypatch, 111 << 8, 0.1)
-    assert ended(plain, monkeypatch, 111 << 8, LONGEST_WAIT) == AGAIN_AFTER
+    monkeypatch.setattr(module.time, "monotonic", lambda: 1000.5)
+    member.keeper.started(4242, 1000.0)
+    monkeypatch.setattr(module, "reap", lambda: [(4242, status)])
+    assert tree._ended() == [(member, status)]
+    assert member.keeper.due == 1000.0 + again
 
 
 def test_a_fork_that_fails_is_tried_again(plain, monkeypatch):
@@ -205,7 +192,7 @@ def test_a_fork_that_fails_is_tried_again(plain, monkeypatch):
     before = signal.pthread_sigmask(signal.SIG_BLOCK, [])
     tree._fork(member)
     assert signal.pthread_sigmask(signal.SIG_BLOCK, []) == before
-    assert member.pid == 0
+    assert member.keeper.pid == 0
     assert "Resource temporarily unavailable" in lines[0]
     wait = tree._next_start()
     assert wait is not None

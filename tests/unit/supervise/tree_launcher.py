@@ -9,7 +9,7 @@ import socket
 import sys
 
 from quail.errors import ConfigError
-from quail.supervise import tree
+from quail.supervise import keeper, tree
 from quail.supervise.log import LineLog
 from quail.supervise.tree import Member, Tree
 
@@ -79,7 +79,7 @@ def files(context):
 
 
 def main():
-    tree.AGAIN_AFTER, tree.LONGEST_WAIT = 0.02, 0.05
+    keeper.AGAIN_AFTER, tree.LONGEST_WAIT = 0.02, 0.05
     services = {
         "steady": steady,
         "stubborn": stubborn,

@@ -1,0 +1,1 @@
+"""The programs of daemontools, each under its own name."""
