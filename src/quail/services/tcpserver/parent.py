@@ -1,0 +1,139 @@
+"""The parent of tcpserver: accept, fork, count. Between two connections it waits for the next one, or for a child's end."""
+
+import _signal as signal  # type: ignore[import-not-found]  # the public module costs 5 ms for its enums
+import _socket as socket  # the public module takes as long to load as the interpreter itself
+import gc
+import os
+import select
+import sys
+from _collections_abc import Callable
+
+from quail.errors import EXIT_TEMPORARY
+from quail.oserrors import words
+from quail.services.tcpserver.child import Child, say
+from quail.services.tcpserver.settings import ALL, ERRORS, Settings
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import NoReturn
+
+_RESTS = 1000  # milliseconds that nothing is accepted when the machine has run out of something
+_GONE = (BlockingIOError, InterruptedError, ConnectionError)  # a client that has not waited
+
+
+class Parent:
+    """One listener and the children that serve its connections."""
+
+    def __init__(self, settings: Settings, listener: socket.socket, child: Child) -> None:
+        """Handles TERM and the ends of children from now on."""
+        self._settings = settings
+        self._listener = listener
+        self._child = child
+        self._children: set[int] = set()
+        # The kernel's handler writes here, so that no child's end is missed between a look and a wait.
+        self._woken, self._wake = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        self._ends = select.poll()
+        self._ends.register(self._woken, select.POLLIN)
+        self._all = select.poll()
+        self._all.register(self._woken, select.POLLIN)
+        self._all.register(listener.fileno(), select.POLLIN)
+        signal.set_wakeup_fd(self._wake, warn_on_full_buffer=False)
+        signal.signal(signal.SIGCHLD, lambda _number, _frame: None)
+        signal.signal(signal.SIGTERM, lambda _number, _frame: os._exit(0))
+        signal.signal(signal.SIGPIPE, signal.SIG_IGN)
+
+    def serve(self) -> "NoReturn":
+        """Serve until a TERM, which leaves the children running."""
+        gc.collect()
+        gc.freeze()
+        self._tell_status()
+        limit, woken = self._settings.limit, self._woken
+        while True:
+            ready = (self._all if len(self._children) < limit else self._ends).poll()
+            accepting = False
+            for fd, _ in ready:
+                if fd == woken:
+                    self._reap()
+                else:
+                    accepting = True
+            if accepting:
+                self._accept()
+
+    def _accept(self) -> None:
+        try:
+            # A descriptor is all that the parent needs: the method behind socket.accept().
+            fd, remote = self._listener._accept()  # type: ignore[attr-defined]  # noqa: SLF001
+        except _GONE:
+            return
+        except OSError:
+            self._ends.poll(_RESTS)
+            return
+        try:
+            pid = self._fork(fd, remote)
+        finally:
+            os.close(fd)
+        if pid:
+            self._children.add(pid)
+
+    def _fork(self, fd: int, remote: tuple[str, int]) -> int:
+        """The child's process id, 0 if there can't be one; does not return in the child."""
+        if self._settings.verbosity == ALL:
+            self._tell_status(1)
+        try:
+            pid = os.fork()
+        except OSError as error:
+            say(self._settings, ERRORS, b"warning: dropping connection, unable to fork: " + words(error).encode())
+            self._tell_status()
+            return 0
+        if pid:
+            return pid
+        try:
+            self._leave()
+            code = self._child.serve(fd, self._listener.family, remote)
+        except BaseException as error:
+            say(self._settings, ERRORS, b"fatal: this is a bug: %b" % os.fsencode(repr(error)))
+            sys.excepthook(*sys.exc_info())
+            code = EXIT_TEMPORARY
+        os._exit(code)
+
+    def _leave(self) -> None:
+        """In the child: what is the parent's alone goes, before anybody hears of the child."""
+        signal.set_wakeup_fd(-1)
+        for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGPIPE):
+            signal.signal(number, signal.SIG_DFL)
+        os.close(self._listener.detach())
+        os.close(self._woken)
+        os.close(self._wake)
+
+    def _reap(self) -> None:
+        try:
+            while os.read(self._woken, 4096):
+                pass
+        except BlockingIOError:
+            pass
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if not pid:
+                return
+            if pid in self._children:  # others may have been left by whoever exec'd this process
+                self._children.remove(pid)
+                say(self._settings, ALL, b"end %d status %d" % (pid, status))
+                self._tell_status()
+
+    def _tell_status(self, more: int = 0) -> None:
+        say(self._settings, ALL, b"status: %d/%d" % (len(self._children) + more, self._settings.limit))
+
+
+def serve(settings: Settings, listener: socket.socket, child: Child, port_told: Callable[[bytes], None]) -> "NoReturn":
+    """Tell the port if that is wanted, give up descriptors 0 and 1, and serve."""
+    if settings.print_port:
+        port_told(b"%d\n" % listener.getsockname()[1])
+    nothing = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
+    for standard in (0, 1):
+        os.dup2(nothing, standard)
+    if nothing > 2:
+        os.close(nothing)
+    Parent(settings, listener, child).serve()
