@@ -44,6 +44,8 @@ class ServiceDir:
         _make_fifo(CONTROL)
         self._control = self._open(CONTROL, os.O_RDONLY)
         self._control_end = self._open(CONTROL, os.O_WRONLY)
+        if not stat.S_ISFIFO(os.fstat(self._control).st_mode):  # a file would be at its end all the time
+            raise TemporaryError(f"unable to read {name}/{CONTROL}: not a FIFO")
         self._ok = -1
 
     def announce_life(self) -> None:
@@ -54,12 +56,9 @@ class ServiceDir:
     def _open(self, path: str, how: int) -> int:
         what = f"unable to {'read' if how == os.O_RDONLY else 'write'} {self._name}/{path}"
         try:
-            fd = os.open(path, how | os.O_NONBLOCK | os.O_CLOEXEC)
-            if stat.S_ISFIFO(os.fstat(fd).st_mode):
-                return fd
+            return os.open(path, how | os.O_NONBLOCK | os.O_CLOEXEC)
         except OSError as error:
             raise TemporaryError(f"{what}: {words(error)}") from error
-        raise TemporaryError(f"{what}: not a FIFO")
 
     def fileno(self) -> int:
         """Of control: readable when there are commands."""
