@@ -23,6 +23,7 @@ from quail.net.resolver_query import (
     MOST_LINKS,
     MX,
     PTR,
+    TXT,
     A,
     Answer,
     NoSuchHost,
@@ -88,6 +89,10 @@ class Resolver:
         A null MX (RFC 7505) is (0, b""). NoSuchHost, UnresolvedError.
         """
         return cast(list[tuple[int, bytes]], _records(await self._outcome(host, MX)))
+
+    async def txt(self, name: bytes) -> list[bytes]:
+        """The text of each TXT record, its strings put together; none if there are none. NoSuchHost, UnresolvedError."""
+        return cast(list[bytes], _records(await self._outcome(name, TXT)))
 
     async def addresses(self, host: bytes, *, want_ipv6: bool) -> list[str]:
         """Its addresses, those of IPv6 first if they are wanted at all; none if it has none. NoSuchHost, UnresolvedError.

@@ -23,16 +23,17 @@ import dns.rdtypes.ANY.MX
 import dns.rdtypes.ANY.OPT
 import dns.rdtypes.ANY.PTR
 import dns.rdtypes.ANY.SOA
+import dns.rdtypes.ANY.TXT
 import dns.rdtypes.IN.A
 import dns.rdtypes.IN.AAAA
 import idna
 import idna.uts46data  # idna would load it when it is first needed
-from dns.rdatatype import AAAA, CNAME, MX, OPT, PTR, SOA, A, RdataType
+from dns.rdatatype import AAAA, CNAME, MX, OPT, PTR, SOA, TXT, A, RdataType
 
 from quail.control.nameservers import Server
 from quail.errors import PermanentError
 
-__all__ = ["AAAA", "MX", "PTR", "A", "Answer", "NoSuchHost", "Record", "ServerFailed", "ask", "plain_name", "read"]
+__all__ = ["AAAA", "MX", "PTR", "TXT", "A", "Answer", "NoSuchHost", "Record", "ServerFailed", "ask", "plain_name", "read"]
 
 MOST_LINKS = 16  # of a CNAME chain
 _PAYLOAD = 1232  # bytes of a UDP answer that no network has to cut: what DNS servers agreed on in 2020
@@ -52,7 +53,10 @@ _LONGEST_TTL = 86_400
 _LONGEST_NEGATIVE = 300
 
 Record = str | bytes | tuple[int, bytes]
-"""An address (A, AAAA), a name (PTR), or preference and name (MX). Names are lower case, without the dot at the end."""
+"""An address (A, AAAA), a name (PTR), a text (TXT), or preference and name (MX).
+
+Names are lower case, without the dot at the end.
+"""
 
 
 class NoSuchHost(PermanentError):  # noqa: N818  a finding, named as postmasters say it
@@ -230,6 +234,8 @@ def _record(rdata: object, kind: RdataType) -> Record:
         return rdata.preference, _text(rdata.exchange)
     if isinstance(rdata, dns.rdtypes.ANY.PTR.PTR):
         return _text(rdata.target)
+    if isinstance(rdata, dns.rdtypes.ANY.TXT.TXT):
+        return b"".join(rdata.strings)
     raise ServerFailed(f"has a malformed {kind.name} record")
 
 
