@@ -1,7 +1,7 @@
 """Service directories, and programs of either side, ours or Debian's, that supervise and control them.
 
 A Street is where programs run: this machine, or a box, which has both sides. They run in its folder.
-A service writes into its file `log` what it is told: a line for its start, with its pid, and one for each signal.
+A service writes into its file `diary` what it is told: a line for its start, with its pid, and one for each signal.
 """
 
 import contextlib
@@ -20,7 +20,7 @@ SERVICE = """#!{python} -IS
 import os, signal
 numbers = [signal.SIGHUP, signal.SIGINT, signal.SIGALRM, signal.SIGTERM, signal.SIGCONT]
 signal.pthread_sigmask(signal.SIG_BLOCK, numbers)
-log = os.open("log", os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+log = os.open("diary", os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
 os.write(log, b"start %d\\n" % os.getpid())
 while True:
     number = signal.sigwait(numbers)
@@ -119,7 +119,7 @@ class Service:
 
     def log(self):
         try:
-            return (self.folder / "log").read_text().splitlines()
+            return (self.folder / "diary").read_text().splitlines()
         except FileNotFoundError:
             return []
 
