@@ -138,13 +138,13 @@ class RemoteMachine(ChannelMachine):
 
     def learn(self, destination, seconds, host_down):
         window, each = min(self.windows.get(destination, 5), self.channel.limit_each), self.channel.limit_each
-        self.windows[destination] = max(1, window // 2) if host_down else min(window + 1, each)
+        self.windows[destination] = max(1, window / 2) if host_down else min(window + 1 / int(window), each)
         self.proven.discard(destination)
         if seconds < 2 and not host_down:
             self.proven.add(destination)
 
     def most(self, destination):
-        return min(self.windows.get(destination, 5), self.channel.limit_each)
+        return int(min(self.windows.get(destination, 5) + 1e-6, self.channel.limit_each))
 
     def unproven_running(self):
         return sum(count for destination, count in self.running.items() if destination not in self.proven)

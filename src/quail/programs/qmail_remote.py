@@ -12,12 +12,13 @@ from quail.control.reader import Control
 from quail.delivery.remote import report
 from quail.delivery.remote.courier import Courier
 from quail.delivery.remote.message import Mail, UnreadableError
-from quail.delivery.remote.report import Result
+from quail.delivery.remote.report import Result, together
 from quail.delivery.remote.settings import Settings
 from quail.errors import QuailError, TemporaryError
 from quail.net.resolvconf import nameservers
 from quail.net.resolver import Resolver
 from quail.programs.run import enter_home, output, program, say
+from quail.smtp.client import MAX_RECIPIENTS
 from quail.storage import tcpto
 
 _IMPROPER = b"I (qmail-remote) was invoked improperly. (#5.3.5)"
@@ -90,7 +91,13 @@ async def _deliver(mail: Mail, settings: Settings, resolver: Resolver) -> Result
 
     watching = loop.create_task(watch())
     try:
-        return await courier.deliver(mail)
+        parts = [
+            mail.to(mail.recipients[place : place + MAX_RECIPIENTS])
+            for place in range(0, len(mail.recipients), MAX_RECIPIENTS)
+        ]
+        return together([(len(part.recipients), await courier.deliver(part)) for part in parts])
+    except UnreadableError:
+        return report.later(report.UNREADABLE)
     finally:
         watching.cancel()
         courier.close()

@@ -15,6 +15,7 @@ LOCAL = "local"
 REMOTE = "remote"
 _SKIP = {LOCAL: 10, REMOTE: 20}
 _FRESH_FOR_EACH_RETRY = 4
+_ROUNDED = 1e-6  # that five fifths may miss of one
 PROVEN_WITHIN = 2.0  # seconds for a transaction
 
 
@@ -32,7 +33,7 @@ class Destination:
 
     __slots__ = ("_lines", "listed", "proven", "running", "window")
 
-    def __init__(self, window: int = FIRST_WINDOW, *, proven: bool = False) -> None:
+    def __init__(self, window: float = FIRST_WINDOW, *, proven: bool = False) -> None:
         """Nothing waits."""
         # To be tried again; fresh. A line of one is its number.
         self._lines: list[int | deque[int] | None] = [None, None]
@@ -267,8 +268,8 @@ class LocalChannel(Channel):
 class RemoteChannel(Channel):
     """A remote host may be slow, or dead, and there may be thousands of such hosts. A destination is proven when its last group
     was quick and its host was there. Those that are not, new ones too, never have the last quarter of the slots, whoever they
-    are; where both may start, they take turns. A window for each destination grows as groups end well, and is halved when its
-    host is down.
+    are; where both may start, they take turns. A window for each destination grows by one when as many groups as it holds have
+    ended well, and is halved when its host is down.
     """
 
     name = REMOTE
@@ -288,7 +289,7 @@ class RemoteChannel(Channel):
         """See Channel."""
         destination = self._destinations[name]
         window = min(destination.window, self.limit_each)
-        destination.window = max(1, window // 2) if host_down else min(window + 1, self.limit_each)
+        destination.window = max(1, window / 2) if host_down else min(window + 1 / int(window), self.limit_each)
         proven = seconds < PROVEN_WITHIN and not host_down
         if proven != destination.proven:
             destination.proven = proven
@@ -309,7 +310,7 @@ class RemoteChannel(Channel):
         return unproven if self._last is proven or not proven else proven
 
     def _may_start(self, destination: Destination) -> bool:
-        return destination.running < min(destination.window, self.limit_each)
+        return destination.running + 1 <= min(destination.window + _ROUNDED, self.limit_each)
 
     def _at(self, name: bytes) -> Destination:
         destination = self._destinations.get(name)

@@ -13,13 +13,13 @@ class Standings:
 
     def __init__(self) -> None:
         """Nothing is known."""
-        self._windows: tuple[OrderedDict[bytes, int], OrderedDict[bytes, int]] = (OrderedDict(), OrderedDict())
+        self._windows: tuple[OrderedDict[bytes, float], OrderedDict[bytes, float]] = (OrderedDict(), OrderedDict())
 
     def __len__(self) -> int:
         """How many hosts are known."""
         return sum(map(len, self._windows))
 
-    def recall(self, host: bytes) -> tuple[int, bool]:
+    def recall(self, host: bytes) -> tuple[float, bool]:
         """Window, proven."""
         for proven in (True, False):
             window = self._windows[proven].get(host)
@@ -27,7 +27,7 @@ class Standings:
                 return window, proven
         return FIRST_WINDOW, False
 
-    def remember(self, host: bytes, window: int, *, proven: bool) -> None:
+    def remember(self, host: bytes, window: float, *, proven: bool) -> None:
         """Until next time."""
         self._windows[not proven].pop(host, None)
         windows = self._windows[proven]

@@ -300,7 +300,8 @@ class Client:
             if code >= 400:
                 return self._over()
             self._state = _TEXT
-            return (GO_AHEAD,)
+            # What stands behind it already can't be about a text that was not sent: the next reply tells what it is.
+            return None if self._replies.pending else (GO_AHEAD,)
         if code >= 400:
             return self._over()
         # It waits for a text for nobody: RFC 2920 section 3.1 says to send an empty one.

@@ -226,7 +226,7 @@ def test_a_lost_service_says_nothing_about_the_host(bench):
     standing = bench.dispatcher.channels["remote"]._standings.recall(b"far.org")
     bench.accept(b"b@far.org")
     bench.dispatcher.lost("remote")
-    assert bench.dispatcher.channels["remote"]._standings.recall(b"far.org") == standing == (2, False)
+    assert bench.dispatcher.channels["remote"]._standings.recall(b"far.org") == standing == (2.5, False)
 
 
 @pytest.mark.parametrize("letter", [b"K", b"Z", b"D", b"?"])
@@ -302,10 +302,10 @@ def test_the_window_of_a_host_that_is_down(bench):
     for _ in range(5):
         bench.report(b"Z", host_down=True)
         bench.report(b"Z")
-    assert running(bench) == 1  # 5, 2, 1
+    assert running(bench) == 1  # 5, 2.5, 1.25, 1
     bench.report(b"Z")
     bench.report(b"Z")
-    assert running(bench) == 2
+    assert running(bench) == 2  # 2.25
 
 
 def test_a_host_is_proven_by_the_time_from_start_to_the_last_report(bench):
@@ -315,11 +315,11 @@ def test_a_host_is_proven_by_the_time_from_start_to_the_last_report(bench):
     bench.report(b"K")
     bench.clock += 1
     bench.report(b"K")
-    assert remote._standings.recall(b"far.org") == (6, False)
+    assert remote._standings.recall(b"far.org") == (5.2, False)
     bench.accept(b"c@far.org")
     bench.clock += 1.9
     bench.report(b"D")
-    assert remote._standings.recall(b"far.org") == (7, True)
+    assert remote._standings.recall(b"far.org") == (5.4, True)
 
 
 def test_starts_are_bounded_so_that_others_have_their_turn():

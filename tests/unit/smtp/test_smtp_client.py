@@ -418,3 +418,14 @@ def test_nothing_but_declared():
     client.receive(b"")
     assert client.next_event() is None
     assert client.take_output() == b""
+
+
+@pytest.mark.parametrize(
+    ("behind", "event"), [(OK, (BROKEN, "250 before the end of the message")), (NO, (OVER, 250, [250], 354, 550))]
+)
+def test_an_answer_to_a_text_that_was_not_sent_yet_is_none(behind, event):
+    """In one piece with 354: taken for the answer to the text it would be a success of nothing."""
+    talk = ClientTalk(GREETING, PIPELINING).begin().say(OK + OK + GO + behind)
+    assert talk.events[-1] == event
+    assert (GO_AHEAD,) not in talk.events
+    assert not talk.client.dot_sent

@@ -73,6 +73,25 @@ class Result:
         return b"".join(record.letter + record.text.replace(b"\0", b"?") + b"\0" for record in records)
 
 
+_OF_RECIPIENT = {DELIVERED: ACCEPTED, DEFERRED: SOFT, FAILED: HARD}
+
+
+def together(results: list[tuple[int, Result]]) -> Result:
+    """One result of those of several transactions, each with its number of recipients.
+
+    Where they differ each recipient's record says it all, and the message counts as accepted if one transaction was.
+    """
+    if len(results) == 1:
+        return results[0][1]
+    whole = next((result.message for _, result in results if result.message.letter == DELIVERED), results[0][1].message)
+    records: list[Record | None] = []
+    for count, result in results:
+        for place in range(count):
+            letter, text = result.of(place)
+            records.append(RECIPIENT_ACCEPTED if letter == DELIVERED else Record(_OF_RECIPIENT[letter], text))
+    return Result(whole, records)
+
+
 def reduced(record: Record | None, whole: Record) -> tuple[bytes, bytes]:
     """One letter and text of a recipient's record, if there is one, and the message's (facts 4.6)."""
     if record is None:
