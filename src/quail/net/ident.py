@@ -5,14 +5,12 @@ import select
 import time
 
 from quail.errors import TemporaryError
+from quail.net.ucspi import Address
 
 PORT = 113
 _LONGEST = 257  # bytes of an answer's text that are kept
 _MOST_READ = 4096  # bytes of an answer that are looked at
 _BLANKS = b" \t\r"
-
-Address = tuple[str, int] | tuple[str, int, int, int]
-"""As getsockname and getpeername give it."""
 
 
 def ask(local: Address, remote: Address, timeout: float) -> bytes | None:

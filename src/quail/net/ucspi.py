@@ -4,15 +4,25 @@ As in the IPv6 builds of ucspi-tcp: TCP* have the addresses of an IPv4 connectio
 IPv6 addresses (::ffff:192.0.2.1). What is not known is not in the environment at all.
 """
 
-from _collections_abc import Iterable
+import os
+from _collections_abc import Iterable, Mapping
 
 MAPPED = "::ffff:"
 _LONGEST_FIELD = 100
 _PLAIN = frozenset(b"abcdefghijklmnopqrstuvwxyz0123456789-_")
 _MASKED = bytes(byte if 33 <= byte <= 126 and byte not in b"%:" else ord("?") for byte in range(256))
 
+_TOLD = frozenset((
+    b"TCP6INTERFACE",
+    *(b"TCP%b%b%b" % (kind, end, what) for kind in (b"", b"6") for end in (b"LOCAL", b"REMOTE")
+      for what in (b"IP", b"PORT", b"HOST", b"INFO")),
+))  # fmt: skip
+
 Variables = list[tuple[bytes, bytes | None]]
 """Names and values; None: not in the environment."""
+
+Address = tuple[str, int] | tuple[str, int, int, int]
+"""As getsockname and getpeername give it."""
 
 
 def four(ip: str) -> str:
@@ -30,6 +40,35 @@ def six(ip: str) -> str:
 def is_six(ip: str) -> bool:
     """Whether it is an address of IPv6 alone."""
     return ":" in four(ip)
+
+
+def known(local: Address, remote: Address, *, as_six: bool = False) -> dict[bytes, bytes]:
+    """The variables of a connection that need no look-up, given both ends as getsockname and getpeername give them.
+
+    `as_six`: everything as for an IPv6 connection. TCP6INTERFACE is there if the addresses count on one interface alone.
+    """
+    local_ip, _, interface = local[0].partition("%")
+    wide_local, wide_remote = six(local_ip).encode(), six(remote[0]).encode()
+    local_port, remote_port = b"%d" % local[1], b"%d" % remote[1]
+    found = {
+        b"PROTO": b"TCP6" if as_six or is_six(local_ip) else b"TCP",
+        b"TCPLOCALIP": wide_local if as_six else four(local_ip).encode(),
+        b"TCP6LOCALIP": wide_local,
+        b"TCPLOCALPORT": local_port,
+        b"TCP6LOCALPORT": local_port,
+        b"TCPREMOTEIP": wide_remote if as_six else four(remote[0]).encode(),
+        b"TCP6REMOTEIP": wide_remote,
+        b"TCPREMOTEPORT": remote_port,
+        b"TCP6REMOTEPORT": remote_port,
+    }
+    if interface:
+        found[b"TCP6INTERFACE"] = os.fsencode(interface)
+    return found
+
+
+def without(environ: Mapping[bytes, bytes]) -> dict[bytes, bytes]:
+    """An environment less all that is told of some other connection."""
+    return {name: value for name, value in environ.items() if name not in _TOLD}
 
 
 def ends(

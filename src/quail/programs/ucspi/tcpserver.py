@@ -7,11 +7,12 @@ TERM, 100 for a wrong call, 111 if the port can't be had.
 import os
 
 from quail.errors import EXIT_PERMANENT, QuailError, UsageError
-from quail.programs.become import preload, run_program
+from quail.net.ucspi import without
+from quail.programs.become import preload, run_program, spawn_program
 from quail.programs.run import output, program
 from quail.services.tcpserver.child import Child
 from quail.services.tcpserver.listening import drop_privileges, listen
-from quail.services.tcpserver.parent import serve
+from quail.services.tcpserver.parent import Parent, hand_over
 from quail.services.tcpserver.settings import SILENT, Settings
 
 
@@ -21,21 +22,15 @@ def main(args: list[bytes]) -> int:
     try:
         settings.read(args, os.environb)
         listener = listen(settings)
-        child = Child(settings, run_program, _environment())
-        preload(settings.command)
+        child = Child(settings, run_program)
+        ours = preload(settings.command)
         drop_privileges(settings)
-        serve(settings, listener, child, output)
+        hand_over(settings, listener, output)
+        Parent(settings, listener, child, None if ours else spawn_program, without(os.environb)).serve()
     except QuailError as error:
         if settings.verbosity != SILENT:
             raise
         return EXIT_PERMANENT if isinstance(error, UsageError) else error.exit_code
-
-
-def _environment() -> dict[bytes, bytes]:
-    """What programs get besides what is told of their connection: nothing that is told of another one."""
-    told = (b"TCPREMOTE", b"TCPLOCAL", b"TCP6REMOTE", b"TCP6LOCAL", b"TCP6INTERFACE")
-    names = {end + what for end in told[:4] for what in (b"IP", b"PORT", b"HOST", b"INFO")} | {told[4]}
-    return {name: value for name, value in os.environb.items() if name not in names}
 
 
 if __name__ == "__main__":

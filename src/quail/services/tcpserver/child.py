@@ -15,7 +15,7 @@ from quail.net.tcprules import addresses, instructions
 from quail.oserrors import words
 from quail.services.tcpserver.settings import ALL, ERRORS, Settings
 
-_Address = ident.Address
+_Address = ucspi.Address
 Run = Callable[[list[bytes], dict[bytes, bytes]], object]
 """Becomes a program with an environment; returns only by OSError."""
 
@@ -24,85 +24,95 @@ class _DroppedError(Exception):
     """The connection can't be served; the text is what the log says of it."""
 
 
+class Visit:
+    """A connection that has been accepted, and what can be said of it without asking anybody.
+
+    It is made by the parent: a child that does the same pays for each page of memory that it is the first to touch.
+    """
+
+    __slots__ = ("connection", "environ", "local", "remote", "shown_local", "shown_remote")
+
+    def __init__(
+        self, connection: socket.socket, remote: _Address, settings: Settings, usual: dict[bytes, bytes]
+    ) -> None:
+        """`usual` is the environment that does not depend on the peer. OSError if the connection has gone."""
+        self.connection = connection
+        self.remote = remote
+        self.local: _Address = connection.getsockname()
+        self.shown_local = ucspi.six(self.local[0]).encode()
+        self.shown_remote = ucspi.six(remote[0]).encode()
+        self.environ = {
+            **usual,
+            **ucspi.known(self.local, remote, as_six=settings.as_six),
+        }
+        if settings.local_host is not None:
+            self.name_local_host(settings.local_host)
+
+    def name_local_host(self, name: bytes | None) -> None:
+        """Put it into the environment, if there is one."""
+        if name is not None:
+            self.environ[b"TCPLOCALHOST"] = self.environ[b"TCP6LOCALHOST"] = name
+
+
 class Child:
     """All that does not depend on the peer, made before there is any."""
 
-    def __init__(self, settings: Settings, run: Run, environ: dict[bytes, bytes]) -> None:
-        """`environ` is what the program gets, but for what is told of the connection."""
+    def __init__(self, settings: Settings, run: Run) -> None:
         self._settings = settings
         self._run = run
-        self._environ = environ
         self._name_of: Callable[[str, bool], bytes | None] | None = None
         if settings.wants_names:
             from quail.net import lookup  # noqa: PLC0415  loads an event loop, which -H and -l make unnecessary
 
             self._name_of = lambda ip, confirmed: lookup.name_of(ip, confirmed=confirmed)
 
-    def serve(self, fd: int, family: int, remote: _Address) -> int:
+    def serve(self, visit: Visit) -> int:
         """Serve the connection, which becomes descriptors 0 and 1. Returns an exit code if the program does not run."""
         try:
-            return self._serve(fd, family, remote)
+            return self._serve(visit)
         except _DroppedError as error:
-            self._say(ERRORS, b"warning: dropping connection, " + error.args[0])
+            say(self._settings, ERRORS, b"warning: dropping connection, " + error.args[0])
             return EXIT_TEMPORARY
 
-    def _serve(self, fd: int, family: int, remote: _Address) -> int:
-        settings = self._settings
-        pid = os.getpid()
+    def _serve(self, visit: Visit) -> int:
+        settings, environ = self._settings, visit.environ
+        pid = 0
         if settings.verbosity == ALL:
-            shown = ucspi.six(remote[0]) if settings.as_six else ucspi.four(remote[0])
-            self._say(ALL, b"pid %d from %b" % (pid, shown.encode()))
-        connection = socket.socket(family, socket.SOCK_STREAM, 0, fileno=fd)
-        self._set_options(connection)
+            pid = os.getpid()
+            say(settings, ALL, b"pid %d from %b" % (pid, environ[b"TCPREMOTEIP"]))
+        set_options(visit.connection, settings)
         if settings.banner:
-            self._greet(fd)
-        try:
-            local: _Address = connection.getsockname()
-        except OSError as error:
-            raise _DroppedError(b"unable to get local address: " + words(error).encode()) from error
-        local_host = self._name(local[0]) if settings.local_host is None else settings.local_host
-        host = self._name(remote[0], confirmed=settings.paranoid) if settings.look_up_host else None
-        info = ident.ask(local, remote, settings.ident_timeout) if settings.look_up_info else None
-        if info is not None:
-            info = info.partition(b"\0")[0]  # no more fits into an environment
-        environ = self._environ
-        told = [
-            *ucspi.protocol(remote[0], as_six=settings.as_six),
-            *ucspi.ends(
-                "LOCAL", local[0], local[1], local_host, as_six=settings.as_six, interface=_interface(local[0])
-            ),
-            *ucspi.ends("REMOTE", remote[0], remote[1], host, as_six=settings.as_six),
-            *ucspi.information(info),
-        ]
-        for name, value in told:
-            if value is not None:
-                environ[name] = value
-        deny = settings.rules is not None and self._judge(settings.rules, ucspi.four(remote[0]).encode(), host, info)
+            self._greet(visit.connection.fileno())
+        local_host = settings.local_host
+        if local_host is None:
+            local_host = self._name(visit.local[0])
+            visit.name_local_host(local_host)
+        host = info = None
+        if settings.look_up_host:
+            host = self._name(visit.remote[0], confirmed=settings.paranoid)
+            if host is not None:
+                environ[b"TCPREMOTEHOST"] = environ[b"TCP6REMOTEHOST"] = host
+        if settings.look_up_info:
+            info = ident.ask(visit.local, visit.remote, settings.ident_timeout)
+            if info is not None:
+                info = info.partition(b"\0")[0]  # no more fits into an environment
+                environ[b"TCPREMOTEINFO"] = environ[b"TCP6REMOTEINFO"] = info
+        deny = settings.rules is not None and self._judge(settings.rules, visit, host, info)
         if settings.verbosity == ALL:
-            ends = (
-                ucspi.field(local_host), ucspi.six(local[0]).encode(), local[1],
-                ucspi.field(host), ucspi.six(remote[0]).encode(), ucspi.field(info), remote[1],
-            )  # fmt: skip
-            self._say(ALL, b"%b %d %b:%b:%d %b:%b:%b:%d" % (b"deny" if deny else b"ok", pid, *ends))
+            local = ucspi.field(local_host), visit.shown_local, visit.local[1]
+            remote = ucspi.field(host), visit.shown_remote, ucspi.field(info), visit.remote[1]
+            say(settings, ALL, b"%b %d %b:%b:%d %b:%b:%b:%d" % (b"deny" if deny else b"ok", pid, *local, *remote))
         if deny:
             return EXIT_PERMANENT
-        for standard in (0, 1):
-            os.dup2(fd, standard)
-        connection.close()
+        fd = visit.connection.fileno()
+        os.dup2(fd, 0)
+        os.dup2(fd, 1)
+        visit.connection.close()
         try:
             self._run(settings.command, environ)
         except OSError as error:
-            raise _DroppedError(b"unable to run %b: %b" % (settings.command[0], words(error).encode())) from error
+            raise _DroppedError(unable_to_run(settings, error)) from error
         return EXIT_TEMPORARY  # it never comes here
-
-    def _set_options(self, connection: socket.socket) -> None:
-        try:
-            if not self._settings.keep_ip_options:
-                connection.setsockopt(socket.IPPROTO_IP, socket.IP_OPTIONS, b"")
-            if self._settings.no_delay:
-                connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        except OSError:
-            pass  # a connection without them is as good
 
     def _greet(self, fd: int) -> None:
         view = memoryview(self._settings.banner)
@@ -116,15 +126,15 @@ class Child:
         assert self._name_of is not None
         return self._name_of(ip, confirmed)
 
-    def _judge(self, path: bytes, ip: bytes, host: bytes | None, info: bytes | None) -> bool:
+    def _judge(self, path: bytes, visit: Visit, host: bytes | None, info: bytes | None) -> bool:
         """Whether the rules deny the peer; the variables that they set are put into the environment."""
         try:
-            for order in _orders(path, ip, host, info):
+            for order in _orders(path, ucspi.four(visit.remote[0]).encode(), host, info):
                 if order is None:
                     return True
                 name, equals, value = order.partition(b"=")
                 if name and equals:
-                    self._environ[name] = value
+                    visit.environ[name] = value
         except FileNotFoundError as error:
             if not self._settings.missing_rules_allow:
                 raise _unreadable(path, error) from error
@@ -132,9 +142,21 @@ class Child:
             raise _unreadable(path, error) from error
         return False
 
-    def _say(self, least: int, line: bytes) -> None:
-        """One line in one write, so that those of other processes do not get into it."""
-        say(self._settings, least, line)
+
+def set_options(connection: socket.socket, settings: Settings) -> None:
+    """-O and -D."""
+    try:
+        if not settings.keep_ip_options:
+            connection.setsockopt(socket.IPPROTO_IP, socket.IP_OPTIONS, b"")
+        if settings.no_delay:
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    except OSError:
+        pass  # a connection without them is as good
+
+
+def unable_to_run(settings: Settings, error: OSError) -> bytes:
+    """Why a connection is dropped when there is no program for it."""
+    return b"unable to run %b: %b" % (settings.command[0], words(error).encode())
 
 
 def say(settings: Settings, least: int, line: bytes) -> None:
@@ -160,7 +182,3 @@ def _orders(path: bytes, ip: bytes, host: bytes | None, info: bytes | None) -> I
 def _unreadable(path: bytes, error: OSError | PeerError) -> _DroppedError:
     why = words(error) if isinstance(error, OSError) else "protocol error"
     return _DroppedError(b"unable to read %b: %b" % (path, why.encode()))
-
-
-def _interface(ip: str) -> bytes | None:
-    return os.fsencode(ip.partition("%")[2]) or None

@@ -10,12 +10,15 @@ from _collections_abc import Callable
 
 from quail.errors import EXIT_TEMPORARY
 from quail.oserrors import words
-from quail.services.tcpserver.child import Child, say
+from quail.services.tcpserver.child import Child, Visit, say, set_options, unable_to_run
 from quail.services.tcpserver.settings import ALL, ERRORS, Settings
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import NoReturn
+
+Spawn = Callable[[list[bytes], dict[bytes, bytes], int], int]
+"""Starts a program with an environment and a connection on descriptors 0 and 1; its process id. OSError, as of exec."""
 
 _RESTS = 1000  # milliseconds that nothing is accepted when the machine has run out of something
 _GONE = (BlockingIOError, InterruptedError, ConnectionError)  # a client that has not waited
@@ -24,11 +27,24 @@ _GONE = (BlockingIOError, InterruptedError, ConnectionError)  # a client that ha
 class Parent:
     """One listener and the children that serve its connections."""
 
-    def __init__(self, settings: Settings, listener: socket.socket, child: Child) -> None:
-        """Handles TERM and the ends of children from now on."""
+    def __init__(
+        self,
+        settings: Settings,
+        listener: socket.socket,
+        child: Child,
+        spawn: Spawn | None,
+        environ: dict[bytes, bytes],
+    ) -> None:
+        """Handles TERM and the ends of children from now on.
+
+        `environ` is what the program gets besides what is told of its connection. `spawn` runs a program that is not ours.
+        """
         self._settings = settings
         self._listener = listener
         self._child = child
+        self._environ = environ
+        # Nothing is to be asked, judged or logged in the child's name, so that it need not run any code of ours.
+        self._spawn = None if settings.verbosity == ALL or settings.takes_time else spawn
         self._children: set[int] = set()
         # The kernel's handler writes here, so that no child's end is missed between a look and a wait.
         self._woken, self._wake = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
@@ -38,9 +54,10 @@ class Parent:
         self._all.register(self._woken, select.POLLIN)
         self._all.register(listener.fileno(), select.POLLIN)
         signal.set_wakeup_fd(self._wake, warn_on_full_buffer=False)
-        signal.signal(signal.SIGCHLD, lambda _number, _frame: None)
         signal.signal(signal.SIGTERM, lambda _number, _frame: os._exit(0))
-        signal.signal(signal.SIGPIPE, signal.SIG_IGN)
+        # Exec makes the default of a handler, but goes on to ignore what is ignored: so these need no work in a child.
+        for number in (signal.SIGCHLD, signal.SIGPIPE, signal.SIGXFSZ):
+            signal.signal(number, _nothing)
 
     def serve(self) -> "NoReturn":
         """Serve until a TERM, which leaves the children running."""
@@ -61,35 +78,55 @@ class Parent:
 
     def _accept(self) -> None:
         try:
-            # A descriptor is all that the parent needs: the method behind socket.accept().
+            # Less than half the work of accept(), which asks the kernel for what is known.
             fd, remote = self._listener._accept()  # type: ignore[attr-defined]  # noqa: SLF001
+            connection = socket.socket(self._listener.family, socket.SOCK_STREAM, 0, fileno=fd)
         except _GONE:
             return
         except OSError:
             self._ends.poll(_RESTS)
             return
-        try:
-            pid = self._fork(fd, remote)
-        finally:
-            os.close(fd)
-        if pid:
-            self._children.add(pid)
-
-    def _fork(self, fd: int, remote: tuple[str, int]) -> int:
-        """The child's process id, 0 if there can't be one; does not return in the child."""
         if self._settings.verbosity == ALL:
             self._tell_status(1)
+        pid = 0
+        try:
+            visit = Visit(connection, remote, self._settings, self._environ)
+            pid = self._spawned(visit) if self._spawn is not None else self._forked(visit)
+        except OSError as error:
+            self._drop(words(error).encode())
+        finally:
+            connection.close()
+        if pid:
+            self._children.add(pid)
+        else:
+            self._tell_status()
+
+    def _drop(self, why: bytes) -> None:
+        say(self._settings, ERRORS, b"warning: dropping connection, " + why)
+
+    def _spawned(self, visit: Visit) -> int:
+        """The process id of the program, 0 if it can't be run."""
+        assert self._spawn is not None
+        set_options(visit.connection, self._settings)
+        try:
+            return self._spawn(self._settings.command, visit.environ, visit.connection.fileno())
+        except OSError as error:
+            self._drop(unable_to_run(self._settings, error))
+            return 0
+
+    def _forked(self, visit: Visit) -> int:
+        """The child's process id, 0 if there can't be one; does not return in the child."""
         try:
             pid = os.fork()
         except OSError as error:
-            say(self._settings, ERRORS, b"warning: dropping connection, unable to fork: " + words(error).encode())
-            self._tell_status()
+            self._drop(b"unable to fork: " + words(error).encode())
             return 0
         if pid:
             return pid
         try:
-            self._leave()
-            code = self._child.serve(fd, self._listener.family, remote)
+            if self._settings.takes_time or self._spawn is None:
+                self._leave()
+            code = self._child.serve(visit)
         except BaseException as error:
             say(self._settings, ERRORS, b"fatal: this is a bug: %b" % os.fsencode(repr(error)))
             sys.excepthook(*sys.exc_info())
@@ -97,7 +134,7 @@ class Parent:
         os._exit(code)
 
     def _leave(self) -> None:
-        """In the child: what is the parent's alone goes, before anybody hears of the child."""
+        """In a child that is not to be another program at once: what is the parent's alone goes."""
         signal.set_wakeup_fd(-1)
         for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGPIPE):
             signal.signal(number, signal.SIG_DFL)
@@ -127,13 +164,15 @@ class Parent:
         say(self._settings, ALL, b"status: %d/%d" % (len(self._children) + more, self._settings.limit))
 
 
-def serve(settings: Settings, listener: socket.socket, child: Child, port_told: Callable[[bytes], None]) -> "NoReturn":
-    """Tell the port if that is wanted, give up descriptors 0 and 1, and serve."""
+def _nothing(_number: int, _frame: object) -> None:
+    pass
+
+
+def hand_over(settings: Settings, listener: socket.socket, port_told: Callable[[bytes], None]) -> None:
+    """Tell the port if that is wanted, and give up descriptors 0 and 1."""
     if settings.print_port:
         port_told(b"%d\n" % listener.getsockname()[1])
     nothing = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
     for standard in (0, 1):
         os.dup2(nothing, standard)
-    if nothing > 2:
-        os.close(nothing)
-    Parent(settings, listener, child).serve()
+    os.close(nothing)

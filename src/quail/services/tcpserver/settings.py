@@ -43,6 +43,11 @@ class Settings:
         """Whether the DNS is asked for each connection."""
         return self.look_up_host or self.local_host is None
 
+    @property
+    def takes_time(self) -> bool:
+        """Whether somebody or something has to be waited for before the program runs."""
+        return self.wants_names or self.look_up_info or self.rules is not None or bool(self.banner)
+
     def read(self, args: list[bytes], environ: Mapping[bytes, bytes]) -> None:
         """Take the arguments; what has been read before a UsageError counts, so that -q is heeded."""
         found, words = options.parse("tcpserver", args, _LETTERS)
