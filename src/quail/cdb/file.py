@@ -8,7 +8,7 @@ import os
 import stat
 from _collections_abc import Iterator
 
-from quail.cdb.reader import Reader
+from quail.cdb.reader import MemoryReader, Reader
 from quail.cdb.window import Window
 from quail.errors import PeerError, TemporaryError
 from quail.oserrors import words
@@ -48,8 +48,8 @@ class Database:
             raise _trouble(self.path, error) from error
 
 
-def open_cdb(path: str) -> Database | None:
-    """Open a cdb file; None if there is no such file."""
+def open_cdb(path: str, *, mapped: bool = False) -> Database | None:
+    """Open a cdb file; None if there is no such file. For `mapped` see mapped.py."""
     try:
         # A FIFO in its place must not make a service wait for ever.
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
@@ -62,8 +62,16 @@ def open_cdb(path: str) -> Database | None:
     if not stat.S_ISREG(status.st_mode):
         raise TemporaryError(f"unable to read {path}: not a regular file")
     try:
-        whole = status.st_size <= _READ_WHOLE
-        return Database(path, Reader(window[0 : status.st_size] if whole else window), _identity(status))
+        reader: Reader
+        if mapped:
+            from quail.cdb.mapped import MappedReader  # noqa: PLC0415  services never map
+
+            reader = MappedReader(fd)
+        elif status.st_size <= _READ_WHOLE:
+            reader = MemoryReader(window[0 : status.st_size])
+        else:
+            reader = Reader(window)
+        return Database(path, reader, _identity(status))
     except (PeerError, OSError) as error:
         raise _trouble(path, error) from error
 

@@ -8,7 +8,8 @@ Every number is an unsigned 32-bit little-endian integer, so a file stays under 
 h mod 256 and is looked for from slot (h / 256) mod slots on, around the table, until an empty slot.
 """
 
-from struct import iter_unpack
+from bisect import bisect_right
+from struct import unpack
 
 HEADER_SIZE = 2048
 TABLES = 256
@@ -41,18 +42,23 @@ def cdb_hash(key: bytes) -> int:
 
 
 def cdb_hashes(keys: list[bytes]) -> list[int]:
-    """The hashes of many keys, in their order; for thousands of keys ten times faster than one by one."""
-    hashes = [0] * len(keys)
-    same_length: dict[int, list[int]] = {}
-    for number, key in enumerate(keys):
-        same_length.setdefault(len(key), []).append(number)
-    for length, numbers in same_length.items():
-        if not length or len(numbers) < _FEWEST_LANES:
-            found = [cdb_hash(keys[number]) for number in numbers]
+    """The hashes of many keys, in their order; for thousands of keys several times faster than one by one."""
+    lengths = [len(key) for key in keys]
+    order = sorted(range(len(keys)), key=lengths.__getitem__)
+    lengths.sort()
+    sorted_keys = [keys[number] for number in order]
+    found: list[int] = []
+    while len(found) < len(keys):
+        start = len(found)
+        length = lengths[start]
+        end = bisect_right(lengths, length, start)
+        if not length or end - start < _FEWEST_LANES:
+            found += [cdb_hash(key) for key in sorted_keys[start:end]]
         else:
-            found = _hash_lanes(b"".join([keys[number] for number in numbers]), length)
-        for number, h in zip(numbers, found, strict=True):
-            hashes[number] = h
+            found += _hash_lanes(b"".join(sorted_keys[start:end]), length)
+    hashes = [0] * len(keys)
+    for number, h in zip(order, found, strict=True):
+        hashes[number] = h
     return hashes
 
 
@@ -70,7 +76,7 @@ def _hash_lanes(joined: bytes, length: int) -> list[int]:
     words = bytearray(4 * count)
     for byte in range(4):
         words[byte::4] = lanes[byte::_LANE]
-    return [word for (word,) in iter_unpack("<L", words)]
+    return [*unpack(f"<{count}L", words)]
 
 
 def prefix_hashes(key: bytes) -> list[int]:

@@ -1,88 +1,143 @@
 """Make a cdb. The same records in the same order give the same bytes as the original cdbmake's."""
 
 import sys
-from _collections_abc import Iterator
+from _collections_abc import Callable, Iterator
 from array import array
+from itertools import accumulate
 from struct import Struct
 
 from quail.cdb.layout import HEADER_SIZE, MAX_SIZE, PAIR, PAIR_SIZE, TABLES, cdb_hashes
 from quail.errors import PermanentError
 
-_PAIR = Struct(PAIR)
-_RECORD_COST = 3 * PAIR_SIZE  # its two lengths, and two slots in a table that is kept half empty
-_BATCH = 1 << 13  # keys that are hashed together
+_LENGTHS = Struct(PAIR).pack
+_SLOTS_COST = 2 * PAIR_SIZE  # of a record: two slots in a table that is kept half empty
+_RECORD_COST = PAIR_SIZE + _SLOTS_COST  # besides its key and data
+_BATCH = 1 << 13  # records that are hashed together
+_BATCH_BYTES = 1 << 20
+_LONG_WAY = 16  # slots on the way to a free one, from which on the way is shortened for the next
+
+
+class TooMuchError(PermanentError):
+    """The file would outgrow its format's positions."""
+
+    def __init__(self) -> None:
+        super().__init__("too much for one cdb file, which must stay under 4 GiB")
 
 
 class Maker:
-    """Gathers records in memory: add() each, then take the file as bytes or in chunks, as often as wanted."""
+    """Takes records, in order, and knows then what stands before and behind them.
 
-    __slots__ = ("_keys", "_limit", "_members", "_positions", "_records", "_size")
+    The records are kept in memory, for to_bytes() and chunks(); or, with a `sink`, they go there in large pieces, and only 8
+    bytes for each stay. Whoever made the sink puts header() before them and tables() behind.
+    """
 
-    def __init__(self, limit: int = MAX_SIZE) -> None:
+    __slots__ = ("_end", "_keys", "_limit", "_members", "_pending", "_pending_size", "_records", "_sink", "_size")
+
+    def __init__(self, limit: int = MAX_SIZE, sink: Callable[[bytes], object] | None = None) -> None:
         """Files over `limit` bytes are refused."""
         self._limit = limit
         self._size = HEADER_SIZE  # what the file would have by now
+        self._end = HEADER_SIZE  # of the records that have been hashed
         self._records = bytearray()
-        self._keys: list[bytes] = []  # added since the last batch was hashed, and where their records begin
-        self._positions: list[int] = []
-        self._members = [array("I") for _ in range(TABLES)]  # hash and position of each record, for each table
+        self._sink = sink or self._records.extend
+        self._keys: list[bytes] = []  # added since, and their records
+        self._pending: list[bytes] = []
+        self._pending_size = 0
+        self._members = [array("Q") for _ in range(TABLES)]  # position << 32 | hash of each record, for each table
 
     def add(self, key: bytes, data: bytes) -> None:
         """Add a record; a key may be added again, and readers then find the first one first.
 
-        Raises PermanentError, and stays as it was, if the file would get too big for its format.
+        Raises TooMuchError, and stays as it was, if the file would get too big for its format.
         """
-        size = self._size + _RECORD_COST + len(key) + len(data)
-        if size > self._limit:
-            raise PermanentError("too much for one cdb file, which must stay under 4 GiB")
-        self._size = size
+        size = len(key) + len(data)
+        self.make_room(size)
         self._keys.append(key)
-        self._positions.append(HEADER_SIZE + len(self._records))
-        self._records += _PAIR.pack(len(key), len(data)) + key + data
-        if len(self._keys) == _BATCH:
-            self._hash()
+        self._pending.append(_LENGTHS(len(key), len(data)) + key + data)
+        self._size += size + _RECORD_COST
+        self._pending_size += size
+        if len(self._keys) == _BATCH or self._pending_size > _BATCH_BYTES:
+            self._flush()
+
+    def extend(self, keys: list[bytes], records: list[bytes]) -> None:
+        """Add many records, each as it stands in the file: two lengths, key and data. Raises as add()."""
+        size = sum(map(len, records)) + len(records) * _SLOTS_COST
+        if self._size + size > self._limit:
+            raise TooMuchError
+        self._flush()
+        self._size += size
+        self._put(keys, records)
+
+    def make_room(self, size: int) -> None:
+        """Raise TooMuchError if one more record, whose key and data have so many bytes together, would be too much."""
+        if self._size + size + _RECORD_COST > self._limit:
+            raise TooMuchError
 
     def to_bytes(self) -> bytes:
-        """The whole file."""
+        """The whole file; without a sink."""
         return b"".join(self.chunks())
 
     def chunks(self) -> Iterator[bytes | bytearray]:
-        """The whole file piece by piece: the header, the records, then each table that has slots."""
-        self._hash()
-        header = bytearray()
-        at = HEADER_SIZE + len(self._records)
-        for members in self._members:
-            header += _PAIR.pack(at, len(members))  # two numbers for each member, and two slots
-            at += len(members) * PAIR_SIZE
-        yield header
+        """The whole file piece by piece: the header, the records, then each table that has slots; without a sink."""
+        yield self.header()
         yield self._records
+        yield from self.tables()
+
+    def header(self) -> bytes:
+        """The first bytes of the file, when all records have been added."""
+        self._flush()
+        header = bytearray()
+        at = self._end
+        for members in self._members:
+            slots = 2 * len(members)
+            header += _LENGTHS(at, slots)
+            at += slots * PAIR_SIZE
+        return bytes(header)
+
+    def tables(self) -> Iterator[bytes]:
+        """What stands behind the records, when all have been added: each table that has slots."""
+        self._flush()
         for members in self._members:
             if members:
                 yield _table(members)
 
-    def _hash(self) -> None:
-        members = self._members
-        for h, position in zip(cdb_hashes(self._keys), self._positions, strict=True):
-            table = members[h & 0xFF]
-            table.append(h)
-            table.append(position)
-        self._keys = []
-        self._positions = []
+    def _flush(self) -> None:
+        if self._keys:
+            self._put(self._keys, self._pending)
+            self._keys = []
+            self._pending = []
+            self._pending_size = 0
+
+    def _put(self, keys: list[bytes], records: list[bytes]) -> None:
+        self._sink(b"".join(records))
+        positions = [*accumulate(map(len, records), initial=self._end)]
+        self._end = positions.pop()
+        append = [members.append for members in self._members]
+        for h, position in zip(cdb_hashes(keys), positions, strict=True):
+            append[h & 0xFF](position << 32 | h)
 
 
 def _table(members: "array[int]") -> bytes:
-    """Lay out a hash table: twice as many slots as members, each in the first free slot from its place on."""
-    slots = len(members)
-    table = array("I", bytes(slots * PAIR_SIZE))
-    each = iter(members)
-    for h, position in zip(each, each, strict=True):
-        at = (h >> 8) % slots * 2
-        while table[at + 1]:
-            at += 2
-            if at == 2 * slots:
-                at = 0
-        table[at] = h
-        table[at + 1] = position
+    """Lay out a hash table: twice as many slots as members, each in the first free slot from its place on.
+
+    Keys may have been chosen to meet in one place: from each taken slot leads a way on, which is one slot long at first, and
+    whoever went a long way makes it short for those who come after.
+    """
+    slots = 2 * len(members)
+    words = memoryview(members).cast("B").cast("I").tolist()
+    table = [0] * slots
+    onward = [*range(1, slots), 0]
+    for h, member in zip(words[sys.byteorder == "big" :: 2], members, strict=True):
+        at = start = (h >> 8) % slots
+        while table[at]:
+            at = onward[at]
+        table[at] = member
+        if not 0 <= at - start < _LONG_WAY:
+            while start != at:
+                further = onward[start]
+                onward[start] = at
+                start = further
+    laid_out = array("Q", table)
     if sys.byteorder == "big":
-        table.byteswap()
-    return table.tobytes()
+        laid_out.byteswap()
+    return laid_out.tobytes()
