@@ -15,7 +15,11 @@ from quail.cli.main import quail
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 with open(f"{ROOT}/pyproject.toml", "rb") as file:
-    TARGETS = tomllib.load(file)["project"]["scripts"]
+    PROJECT = tomllib.load(file)
+TARGETS = PROJECT["project"]["scripts"] | {
+    name: f"quail.programs.ucspi.{name.replace('@', '_at')}:main"
+    for name in PROJECT["tool"]["hatch"]["build"]["targets"]["wheel"]["shared-scripts"].values()
+}
 SCRIPTS = sorted(TARGETS)
 PAGES = sorted(os.path.basename(path) for path in glob.glob(f"{ROOT}/docs/man/*.[1-8]"))
 DOCUMENTS = sorted(
@@ -87,7 +91,7 @@ def test_no_page_is_without_a_command_or_a_reader():
 @pytest.mark.parametrize("page", PAGES)
 def test_pages_refer_to_pages_that_are_there(page):
     ours = {f"{name}({section})" for name, _, section in (page.rpartition(".") for page in PAGES)}
-    referred = {f"{name}({section})" for name, section in re.findall(r"([\w.-]+) ?\(([1-8])\)", plain(page))}
+    referred = {f"{name}({section})" for name, section in re.findall(r"([\w.@-]+) ?\(([1-8])\)", plain(page))}
     assert referred - ours - ELSEWHERE == set()
 
 
