@@ -206,7 +206,7 @@ def test_ports_and_pids_are_told(make_server):
     with socket.create_connection((host, int(port)), PATIENCE) as sock:
         assert sock.recv(100).startswith(b"220 localhost ESMTP")
     assert {name: len(pids) for name, pids in server.pids.items()} == {
-        "serve": 1, "queue": 1, "users": 1, "lspawn": 1, "smtpd": 3,
+        "serve": 1, "queue": 1, "users": 1, "lspawn": 1, "rspawn": 1, "smtpd": 3,
     }  # fmt: skip
     for name, pids in server.pids.items():
         for pid in pids:

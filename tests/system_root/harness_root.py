@@ -28,7 +28,7 @@ USERS = {
     "dave": (2004, 0o750),
     "mallory": (2005, 0o700),
 }
-SERVICES = ("lspawn", "queue", "smtpd", "users")
+SERVICES = ("lspawn", "queue", "rspawn", "smtpd", "users")
 # What a root shell may have, and no service and no program of a user is to get of it: groups, an open umask; and limits.
 OPERATOR = ("prlimit", "--nofile=1024:4096", "setpriv", "--groups=0,4,6", "sh", "-c", 'umask 0; exec "$@"', "sh")
 INSIDE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "inside")
@@ -83,7 +83,7 @@ class SystemHome(Server):
     def start(self, *options, wait=True):
         super().start(*options, wait=wait)
         if wait:  # a service that has just been forked is root for a moment yet
-            self.until(lambda: "0" not in self._uids("queue", "smtpd", "users"), "services to have left root")
+            self.until(lambda: "0" not in self._uids("queue", "rspawn", "smtpd", "users"), "services to have left root")
         return self
 
     def _uids(self, *services):

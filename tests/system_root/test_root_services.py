@@ -18,7 +18,7 @@ ACCOUNTS = {
     "qmails": "qmail",
     "qmailpop": "nofiles",
 }
-RUNS_AS = {"smtpd": "qmaild", "queue": "qmailq", "users": "qmailp"}
+RUNS_AS = {"smtpd": "qmaild", "queue": "qmailq", "users": "qmailp", "rspawn": "qmailr"}
 
 
 @pytest.fixture(scope="module")
@@ -112,7 +112,8 @@ class TestProcesses:
         assert {len(address) for address in listening} == {8 + 5, 32 + 5}
         with open(f"{proc}/unix") as table:
             named = {line.split()[7] for line in table.readlines()[1:] if len(line.split()) > 7}
-        assert {os.path.basename(name) for name in named} == {"queue.sock", "users.sock", "lspawn.sock", "control.sock"}
+        sockets = {"queue.sock", "users.sock", "lspawn.sock", "rspawn.sock", "control.sock"}
+        assert {os.path.basename(name) for name in named} == sockets
         assert not any(name.startswith("@") for name in named)
 
     def test_what_they_are_called(self, home):
@@ -158,6 +159,7 @@ class TestFiles:
             ("run/control.sock", "srw-------", "qmailq", None),
             ("run/users.sock", "srw-------", "qmaild", None),
             ("run/lspawn.sock", "srw-------", "qmailq", None),
+            ("run/rspawn.sock", "srw-------", "qmailq", None),
         ],
     )
     def test_modes(self, home, accounts, groups, name, mode, owner, group):
