@@ -61,6 +61,9 @@ class Desk:
     def both(self, host):
         return self.one(self.resolver.addresses(host, want_ipv6=True))
 
+    def txt(self, name):
+        return self.one(self.resolver.txt(name))
+
     def name_of(self, ip, **options):
         return self.one(self.resolver.name_of(ip, **options))
 

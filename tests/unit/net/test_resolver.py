@@ -296,3 +296,19 @@ def test_no_name_when_it_can_not_be_told(desk):
     assert desk.name_of("192.0.2.1") is None
     desk.dns.behave("*", "hold")
     assert desk.name_of("192.0.2.2", patience=QUICK) is None
+
+
+def test_texts(desk):
+    desk.dns.add(
+        'listed.test TXT "one" " two"', 'listed.test TXT "\\000\\255"', 'empty.test TXT ""', "host.test A 192.0.2.1"
+    )
+    desk.dns.add("alias.test CNAME listed.test")
+    assert sorted(desk.txt(b"Listed.test")) == [b"\0\xff", b"one two"]
+    assert sorted(desk.txt(b"alias.test")) == [b"\0\xff", b"one two"]
+    assert desk.txt(b"empty.test") == [b""]
+    assert desk.txt(b"host.test") == []
+    with pytest.raises(NoSuchHost):
+        desk.txt(b"none.test")
+    desk.dns.behave("dead.test", "servfail")
+    with pytest.raises(UnresolvedError):
+        desk.txt(b"dead.test")
