@@ -68,6 +68,10 @@ class Street:
         self._started.append(process)
         return process
 
+    def started(self, process):
+        """To be ended with the others."""
+        self._started.append(process)
+
     def run(self, side, *words, **options):
         """Exit code, standard output and standard error."""
         process = self.popen(side, *words, stdout=subprocess.PIPE, **options)
