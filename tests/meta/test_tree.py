@@ -21,7 +21,7 @@ MODULES = sorted(os.path.relpath(path, SOURCE) for path in glob.glob(f"{SOURCE}/
 PROGRAMS = sorted(
     path.removesuffix(".py").replace("/", ".")
     for path in glob.glob("**/*.py", root_dir=f"{SOURCE}/quail/programs", recursive=True)
-    if os.path.basename(path) not in ("__init__.py", "become.py", "run.py")
+    if os.path.basename(path) not in ("__init__.py", "become.py", "chain.py", "run.py")
 )
 HEAVY = frozenset((
     "asyncio", "ssl", "argparse", "logging", "dataclasses", "typing", "pathlib", "tempfile", "subprocess", "uvloop",

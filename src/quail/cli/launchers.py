@@ -17,7 +17,7 @@ from quail.storage.durable import replace_file
 from quail.storage.folders import make_folder
 
 FOLDER = "bin"
-_NO_PROGRAMS = ("__init__", "become", "run")
+_NO_PROGRAMS = ("__init__", "become", "chain", "run")
 _WITH_DEPENDENCIES = ("quail.cli.main", "quail.programs.qmail_remote")
 _LONGEST_SHEBANG = 127  # with its line feed, on Linux before 5.1 and most other systems
 

@@ -1,0 +1,66 @@
+"""How the chain loaders of daemontools go on: with the rest of their command line, in their own place."""
+
+import _signal as signal  # type: ignore[import-not-found]  # the public module costs 5 ms for its enums
+import os
+import pwd
+from _collections_abc import Callable
+
+from quail.errors import TemporaryError
+from quail.oserrors import words
+from quail.programs.become import run_program
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import NoReturn, TypeVar
+
+    T = TypeVar("T")
+
+
+def go_on(command: list[bytes], *, anew: bool = False) -> "NoReturn":
+    """Become that program, with the environment as it is now; TemporaryError if it can't be run.
+
+    `anew`: by exec, even if it is one of ours, because it matters what the process has had before.
+    """
+    try:
+        if anew:
+            for number in (signal.SIGPIPE, signal.SIGXFSZ):  # the interpreter ignores them for itself
+                signal.signal(number, signal.SIG_DFL)
+            os.execvpe(command[0], command, os.environb)  # noqa: S606  no shell: this is what chain loaders are for
+        run_program(command)
+    except OSError as error:
+        raise TemporaryError(f"unable to run {os.fsdecode(command[0])}: {words(error)}") from error
+
+
+def attempt(what: str, call: "Callable[[], T]") -> "T":
+    """What call returns; TemporaryError for its OSError: `unable to WHAT: ...`."""
+    try:
+        return call()
+    except OSError as error:
+        raise TemporaryError(f"unable to {what}: {words(error)}") from error
+
+
+def account(name: bytes) -> tuple[int, int]:
+    """The uid and gid of a user; TemporaryError if there is none of that name."""
+    try:
+        entry = pwd.getpwnam(os.fsdecode(name))
+    except (KeyError, ValueError):
+        raise TemporaryError(f"unknown account {os.fsdecode(name)}") from None
+    return entry.pw_uid, entry.pw_gid
+
+
+def options(args: list[bytes], known: str) -> tuple[str, list[bytes]]:
+    """The option letters in front of a command line, none of which takes an argument, in their order; and what is left.
+
+    ValueError with the first letter that is not among the `known` ones.
+    """
+    letters = ""
+    left = list(args)
+    while left and left[0][:1] == b"-" and len(left[0]) > 1:
+        word = left.pop(0)[1:].decode("latin-1")
+        if word == "-":
+            break
+        for letter in word:
+            if letter not in known:
+                raise ValueError(letter)
+        letters += word
+    return letters, left
