@@ -1,6 +1,7 @@
 """How the chain loaders of daemontools go on: with the rest of their command line, in their own place."""
 
 import _signal as signal  # type: ignore[import-not-found]  # the public module costs 5 ms for its enums
+import errno
 import os
 import pwd
 from _collections_abc import Callable
@@ -8,6 +9,9 @@ from _collections_abc import Callable
 from quail.errors import TemporaryError
 from quail.oserrors import words
 from quail.programs.become import run_program
+
+_USUAL_PATH = b"/bin:/usr/bin"
+_GO_ON = frozenset((errno.ENOENT, errno.EACCES, errno.EPERM, errno.EISDIR))  # for another folder of $PATH
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -25,10 +29,27 @@ def go_on(command: list[bytes], *, anew: bool = False) -> "NoReturn":
         if anew:
             for number in (signal.SIGPIPE, signal.SIGXFSZ):  # the interpreter ignores them for itself
                 signal.signal(number, signal.SIG_DFL)
-            os.execvpe(command[0], command, os.environb)  # noqa: S606  no shell: this is what chain loaders are for
+            _execute(command)
         run_program(command)
     except OSError as error:
         raise TemporaryError(f"unable to run {os.fsdecode(command[0])}: {words(error)}") from error
+
+
+def _execute(command: list[bytes]) -> None:
+    """Does not return, or raises OSError. It imports nothing: the new user may not be able to read the library."""
+    trouble: OSError | None = None
+    folders = [b""] if b"/" in command[0] else os.environb.get(b"PATH", _USUAL_PATH).split(b":")
+    for folder in folders:
+        path = command[0] if b"/" in command[0] else (folder or b".") + b"/" + command[0]
+        try:
+            os.execve(path, command, os.environb)  # noqa: S606  no shell: this is what chain loaders are for
+        except OSError as error:
+            if error.errno not in _GO_ON:
+                raise
+            if trouble is None or error.errno != errno.ENOENT:
+                trouble = error
+    if trouble is not None:
+        raise trouble
 
 
 def attempt(what: str, call: "Callable[[], T]") -> "T":

@@ -6,27 +6,24 @@ removes the variable. Exit 111 for a wrong call, if dir can't be read, or if chi
 
 import os
 
-from quail.errors import TemporaryError
+from quail.errors import EXIT_TEMPORARY, TemporaryError
 from quail.oserrors import words
 from quail.programs.daemontools.chain import go_on
-from quail.programs.run import READ_SIZE, program
+from quail.programs.run import READ_SIZE, program, say
 
 
 @program("envdir")
-def main(args: list[bytes]) -> None:
+def main(args: list[bytes]) -> int:
     if len(args) < 2:
-        raise WrongCallError("usage: envdir dir child")
+        say("envdir: usage: envdir dir child")
+        return EXIT_TEMPORARY  # of all these programs only this one
     for setting in _settings(args[0]):
         name, equals, value = setting.partition(b"=")
         if equals:
             os.environb[name] = value
         else:
             os.environb.pop(name, None)
-    go_on(args[1:])
-
-
-class WrongCallError(TemporaryError):
-    """As the original has it, a wrong call of envdir is nothing permanent."""
+    return go_on(args[1:])
 
 
 def _settings(folder: bytes) -> list[bytes]:
