@@ -5,7 +5,7 @@ Runs the program realname, which finds itself called `program`. Exit 100 for a w
 
 import os
 
-from quail.errors import TemporaryError
+from quail.errors import TemporaryError, UsageError
 from quail.oserrors import words
 from quail.programs.become import run_program
 from quail.programs.run import program
@@ -14,6 +14,9 @@ from quail.programs.run import program
 @program("argv0", takes=(2, None))
 def main(args: list[bytes]) -> None:
     name, *argv = args
+    if not argv[0]:
+        # The interpreter does not start programs without a name; many of them would not bear it.
+        raise UsageError
     try:
         run_program(argv, name=name)
     except OSError as error:
