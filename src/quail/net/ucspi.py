@@ -29,12 +29,23 @@ def four(ip: str) -> str:
     """An IPv4 address in its usual form, if it was written as one of IPv6; any other as it is, without its interface."""
     if ip.startswith(MAPPED) and "." in ip:
         return ip[len(MAPPED) :]
-    return ip.partition("%")[0]
+    return _shortest(ip.partition("%")[0])
 
 
 def six(ip: str) -> str:
     """An address in the form of IPv6, without its interface."""
-    return ip.partition("%")[0] if ":" in ip else MAPPED + ip
+    return _shortest(ip.partition("%")[0]) if ":" in ip else MAPPED + ip
+
+
+def _shortest(ip: str) -> str:
+    """The IPv6 builds write :: for a lone zero too, which inet_ntop does not; rules are written that way."""
+    if ":" not in ip or "::" in ip:
+        return ip
+    groups = ip.split(":")
+    if "0" not in groups:
+        return ip
+    at = groups.index("0")
+    return ":".join(groups[:at]) + "::" + ":".join(groups[at + 1 :])
 
 
 def is_six(ip: str) -> bool:

@@ -12,7 +12,7 @@ from quail.programs.become import preload, run_program, spawn_program
 from quail.programs.run import output, program
 from quail.services.tcpserver.child import Child
 from quail.services.tcpserver.listening import drop_privileges, listen
-from quail.services.tcpserver.parent import Parent, hand_over
+from quail.services.tcpserver.parent import Parent, fill_standard, hand_over
 from quail.services.tcpserver.settings import SILENT, Settings
 
 
@@ -21,12 +21,14 @@ def main(args: list[bytes]) -> int:
     settings = Settings()
     try:
         settings.read(args, os.environb)
+        fill_standard()
         listener = listen(settings)
         child = Child(settings, run_program)
         ours = preload(settings.command)
         drop_privileges(settings)
+        parent = Parent(settings, listener, child, None if ours else spawn_program, without(os.environb))
         hand_over(settings, listener, output)
-        Parent(settings, listener, child, None if ours else spawn_program, without(os.environb)).serve()
+        parent.serve()
     except QuailError as error:
         if settings.verbosity != SILENT:
             raise

@@ -168,6 +168,13 @@ def _nothing(_number: int, _frame: object) -> None:
     pass
 
 
+def fill_standard() -> None:
+    """Open descriptors 0 to 2 on nothing if they are closed, so that no socket gets their numbers."""
+    while (fd := os.open("/dev/null", os.O_RDWR)) <= 2:
+        os.set_inheritable(fd, True)
+    os.close(fd)
+
+
 def hand_over(settings: Settings, listener: socket.socket, port_told: Callable[[bytes], None]) -> None:
     """Tell the port if that is wanted, and give up descriptors 0 and 1."""
     if settings.print_port:
