@@ -25,6 +25,8 @@ def go_on(command: list[bytes], *, anew: bool = False) -> "NoReturn":
 
     `anew`: by exec, even if it is one of ours, because it matters what the process has had before.
     """
+    if not command[0]:
+        raise TemporaryError("unable to run : access denied")  # a folder of $PATH is what it would lead to
     try:
         if anew:
             for number in (signal.SIGPIPE, signal.SIGXFSZ):  # the interpreter ignores them for itself

@@ -108,7 +108,7 @@ class LogDirectory:
         self._held = 0
         insist(f"unable to set mode of {name}/current", calls.fchmod, self._fd, _OPEN)
         insist(f"unable to set mode of {name}/previous", calls.fchmod, full, _SAFE)
-        calls.close(full)
+        self._close(full)
         if not there:
             return  # somebody has taken it away, with what was in it
         if self._action.processor is None:
@@ -149,7 +149,7 @@ class LogDirectory:
             self._finish("previous", _UNFINISHED)
         self._finish("current", _UNFINISHED)
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
-        self._calls.close(_needed(f"write to {self._name}/state", self._open, "state", flags, _OPEN))
+        self._close(_needed(f"write to {self._name}/state", self._open, "state", flags, _OPEN))
 
     def _process(self, command: bytes) -> None:
         """Have `previous` made into `processed`, and that into an old file."""
@@ -173,7 +173,7 @@ class LogDirectory:
         insist(f"unable to write {path} to disk", self._calls.fsync, fd)
         if mode is not None:
             insist(f"unable to set mode of {path}", self._calls.fchmod, fd, mode)
-        self._calls.close(fd)
+        self._close(fd)
 
     def _finish(self, file: str, code: str) -> None:
         """Make an old file of it, if it is there, and remove the oldest that are too many."""
@@ -229,6 +229,13 @@ class LogDirectory:
 
     def _open(self, file: str, flags: int, mode: int) -> int:
         return self._calls.open(file, flags, mode, dir_fd=self._folder)
+
+    def _close(self, fd: int) -> None:
+        """A descriptor of what is safe, or empty: its end can do no harm."""
+        try:
+            self._calls.close(fd)
+        except OSError:
+            pass
 
     def _rename(self, old: str, new: str) -> bool:
         """Whether it was there."""
