@@ -30,6 +30,7 @@ READERS = {
     "services/smtpd": "smtpd",
     "policy/smtp": "smtpd",
     "cli/serve": "serve",
+    "cli/members": "serve",
 }
 SHOWING = ("control/", "cli/config", "cli/init", "cli/user", "cli/run", "cli/home", "programs/qmail_showctl")
 ALONE = "programs/qmail_smtpd"  # on descriptors 0 and 1 it does the work of smtpd and users

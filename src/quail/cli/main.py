@@ -11,6 +11,7 @@ from quail.cli.init import init
 from quail.cli.queue import queue
 from quail.cli.run import run
 from quail.cli.serve import serve
+from quail.cli.service_tree import service_tree
 from quail.cli.user import user
 from quail.errors import EXIT_PERMANENT, EXIT_TEMPORARY, QuailError
 from quail.inherited import restore_environment
@@ -25,7 +26,7 @@ def quail(context: click.Context, home: str | None) -> None:
     context.obj = home
 
 
-for command in (init, serve, run, config, user, queue):
+for command in (init, serve, run, service_tree, config, user, queue):
     quail.add_command(command)
 
 

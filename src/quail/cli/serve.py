@@ -4,45 +4,26 @@ import json
 import os
 import resource
 import signal
-import socket
 import sys
 from collections.abc import Callable
 
 import click
 
-from quail.cli import launchers, preflight
+from quail.cli import launchers, members, preflight
 from quail.cli.home import home_option, must_be_home
 from quail.control import checks
 from quail.control.places import SYSTEM
 from quail.control.reader import Control
-from quail.control.table import SERVED
-from quail.errors import PermanentError, QuailError, TemporaryError
-from quail.net.listeners import bind_tcp, bind_unix
+from quail.errors import PermanentError, UsageError
 from quail.oserrors import words
-from quail.services import lspawn, users
-from quail.services.queue import service as queue
-from quail.services.rspawn import service as rspawn
 from quail.services.smtpd import census
-from quail.services.smtpd import service as smtpd
 from quail.storage import tcpto
 from quail.storage.calls import prepare_syncfs
 from quail.storage.durable import replace_file
 from quail.supervise.log import LineLog
-from quail.supervise.tree import Member, Tree
+from quail.supervise.tree import Tree
 from quail.users.accounts import Accounts
 
-# Who may connect in a system home, beside root: everybody may send mail; else the one service that is the client, or
-# operators. In a single home all are the starter's alone.
-UNIX_SOCKETS = {
-    "queue.sock": None,
-    "users.sock": "qmaild",
-    "lspawn.sock": "qmailq",
-    "rspawn.sock": "qmailq",
-    "control.sock": "qmailq",
-}
-_SMTPD_GRACE = 10.0  # seconds
-_QUEUE_GRACE = 35.0
-_LAST_GRACE = 35.0
 _SIGNALS_FOR: dict[int, tuple[str, ...]] = {signal.SIGALRM: ("queue",)}
 _MOST_DESCRIPTORS = 1 << 20
 
@@ -61,10 +42,25 @@ class Started:
 @click.command()
 @click.option("--smtp-port", type=int, help="This port for smtp, for once, instead of the one in control/listen.")
 @click.option("--stamp", is_flag=True, help="Begin log lines with the time of day; so on a terminal anyway.")
+@click.option(
+    "--only",
+    metavar="NAME[,NAME...]",
+    help=f"Run these services alone, of {', '.join(members.NAMES)}; others may run the rest.",
+)
 @home_option
-def serve(home: str, smtp_port: int | None, stamp: bool) -> None:
+def serve(home: str, smtp_port: int | None, stamp: bool, only: str | None) -> None:
     """Run all services in the foreground until Ctrl-C or TERM."""
-    serve_home(home, smtp_port=smtp_port, stamp=stamp or sys.stderr.isatty())
+    serve_home(home, smtp_port=smtp_port, stamp=stamp or sys.stderr.isatty(), only=_names(only))
+
+
+def _names(only: str | None) -> tuple[str, ...]:
+    if only is None:
+        return members.NAMES
+    wanted = only.split(",")
+    for name in wanted:
+        if name not in members.NAMES:
+            raise UsageError(f"there is no service {name!r}: --only takes some of {', '.join(members.NAMES)}")
+    return tuple(name for name in members.NAMES if name in wanted)
 
 
 def serve_home(
@@ -72,9 +68,13 @@ def serve_home(
     *,
     smtp_port: int | None = None,
     stamp: bool = False,
+    only: tuple[str, ...] = members.NAMES,
     started: Callable[[Started], None] | None = None,
 ) -> None:
-    """Serve until TERM or INT; `started` is called, in this process, once everything runs."""
+    """Serve until TERM or INT; `started` is called, in this process, once everything runs.
+
+    `only`: the services that are meant, in the order of members.NAMES. What is the whole home's to do goes with the queue.
+    """
     must_be_home(home)
     os.chdir(home)
     home = os.getcwd()
@@ -90,62 +90,19 @@ def serve_home(
         log(
             "warning: serving a single home as root: use an ordinary account; program lines in dot-qmail files are refused"
         )
-    _refresh_launchers(home, accounts, log)
-    _complete_tcpto(accounts, log)
+    if "queue" in only:
+        _refresh_launchers(home, accounts, log)
+    if "rspawn" in only:
+        _complete_tcpto(accounts, log)
     workers = control.integer("smtpdworkers")
-    sockets, ports = _bind(control, smtp_port, workers, accounts)
-
-    def identity(name: str) -> tuple[int, int] | None:
-        return None if accounts is None else (accounts[name].uid, accounts[name].gid)
-
-    members = [
-        Member(
-            "queue",
-            queue.run,
-            ("queue.sock", "control.sock"),
-            stage=1,
-            grace=_QUEUE_GRACE,
-            prefix="",
-            identity=identity("qmailq"),
-        ),
-        Member(
-            "users",
-            users.run,
-            ("users.sock",),
-            stage=2,
-            grace=_LAST_GRACE,
-            prefix="users: ",
-            identity=identity("qmailp"),
-        ),
-        Member("lspawn", lspawn.run, ("lspawn.sock",), stage=2, grace=_LAST_GRACE, prefix="lspawn: "),
-        Member(
-            "rspawn",
-            rspawn.run,
-            ("rspawn.sock",),
-            stage=2,
-            grace=_LAST_GRACE,
-            prefix="rspawn: ",
-            identity=identity("qmailr"),
-        ),
-    ]
-    for worker in range(workers):
-        own = tuple(name for name in sockets if name.startswith("smtp.") and name.endswith(f".{worker}"))
-        if own:
-            members.append(
-                Member(
-                    "smtpd",
-                    smtpd.run,
-                    own,
-                    stage=0,
-                    grace=_SMTPD_GRACE,
-                    prefix="smtpd: ",
-                    worker=worker,
-                    identity=identity("qmaild"),
-                )
-            )
+    locks = members.claim(only)
+    sockets, ports = members.bind(only, control, smtp_port, workers, accounts)
+    # Whoever serves a part of the home leaves the files of others alone.
+    pids_path = f"run/pids{'' if only == members.NAMES else '.' + '.'.join(only)}.json"
+    told = [pids_path, *(["run/ports.json"] if "smtpd" in only else [])]
     prepare_syncfs()  # for the delivery workers
     tree = Tree(
-        members,
+        members.members(only, sockets, workers, accounts),
         sockets,
         home=home,
         mode=mode,
@@ -154,22 +111,30 @@ def serve_home(
         uids=accounts.uids() if accounts is not None else None,
         counters=census.make(workers),
         signals_for=_SIGNALS_FOR,
+        pids_path=pids_path,
     )
-    _write("run/ports.json", json.dumps(ports, indent=2, sort_keys=True) + "\n")
+    if "smtpd" in only:
+        _write("run/ports.json", json.dumps(ports, indent=2, sort_keys=True) + "\n")
 
     def ready() -> None:
-        log("serving " + home + (": " + ", ".join(f"{n} on {p}" for n, p in sorted(ports.items())) if ports else ""))
+        what = "" if only == members.NAMES else f"{' and '.join(only)} of "
+        log(
+            f"serving {what}{home}"
+            + (": " + ", ".join(f"{n} on {p}" for n, p in sorted(ports.items())) if ports else "")
+        )
         if started is not None:
             started(Started(home, ports))
 
     try:
         tree.run(ready)
     finally:
-        for name in ("run/ports.json", "run/pids.json"):
+        for name in told:
             try:
                 os.unlink(name)
             except OSError:
                 pass
+        for fd in locks:
+            os.close(fd)
     log("stopped")
 
 
@@ -228,51 +193,6 @@ def _check(home: str, log: LineLog) -> None:
         log(str(problem))
     if any(problem.severity == checks.ERROR for problem in problems):
         raise PermanentError(f"not started: correct the files below {home}/control named above")
-
-
-def _bind(
-    control: Control, smtp_port: int | None, workers: int, accounts: Accounts | None
-) -> tuple[dict[str, socket.socket], dict[str, str]]:
-    """Sockets by name, and what TCP ports they have. Nothing stays bound when one can't be."""
-    sockets: dict[str, socket.socket] = {}
-    ports: dict[str, str] = {}
-    os.makedirs("run", exist_ok=True)
-    _refuse_second()
-    try:
-        for count, (service, address, port) in enumerate(control.listen()):
-            if service not in SERVED:
-                continue
-            wanted = smtp_port if smtp_port is not None and service == "smtp" and service not in ports else port
-            listeners = bind_tcp(service, address, wanted, workers)
-            for worker, listener in enumerate(listeners):
-                sockets[f"{service}.{count}.{worker}"] = listener
-            bound = listeners[0].getsockname()[1]
-            where = f"[{address}]:{bound}" if ":" in address else f"{address}:{bound}"
-            ports[service] = f"{ports[service]} {where}" if service in ports else where
-        for name, owner in UNIX_SOCKETS.items():
-            if accounts is None:
-                sockets[name] = bind_unix(f"run/{name}", 0o600)
-            elif owner is None:
-                sockets[name] = bind_unix(f"run/{name}", 0o666)
-            else:
-                sockets[name] = bind_unix(f"run/{name}", 0o600, accounts[owner].uid)
-    except (QuailError, OSError):
-        for listener in sockets.values():
-            listener.close()
-        raise
-    return sockets, ports
-
-
-def _refuse_second() -> None:
-    """Somebody who answers on the control socket is another serve of this home; its sockets must not be taken away."""
-    probe = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    try:
-        probe.connect("run/control.sock")
-    except OSError:
-        return
-    finally:
-        probe.close()
-    raise TemporaryError(f"{os.getcwd()} is being served already (run/pids.json says by whom); stop that first")
 
 
 def _write(path: str, text: str) -> None:

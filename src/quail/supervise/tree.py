@@ -72,8 +72,11 @@ class Tree:
         uids: Mapping[str, int] | None = None,
         counters: memoryview | None = None,
         signals_for: dict[int, tuple[str, ...]] | None = None,
+        pids_path: str = "run/pids.json",
     ) -> None:
-        """`nofile`, `uids`: see Context. `signals_for` narrows a passed signal to services of these names."""
+        """`nofile`, `uids`: see Context. `signals_for` narrows a passed signal to services of these names; `pids_path` is
+        where it tells who they are.
+        """
         self._members = members
         self._sockets = sockets
         self._home = home
@@ -85,6 +88,7 @@ class Tree:
         self._signals_for = signals_for or {}
         self._life_read, self._life_write = os.pipe2(os.O_CLOEXEC)
         self._events: Events | None = None
+        self._pids_path = pids_path
         self._last_pids = b""
 
     def run(self, started: Callable[[], None]) -> None:
@@ -202,9 +206,9 @@ class Tree:
         if data != self._last_pids:
             self._last_pids = data
             try:
-                replace_file("run/pids.json", data)
+                replace_file(self._pids_path, data)
             except OSError as error:
-                self._log(f"warning: unable to write run/pids.json: {error}")
+                self._log(f"warning: unable to write {self._pids_path}: {error}")
 
     def _ended(self) -> list[tuple[Member, int]]:
         """Those that have ended since the last call, with their wait status."""
