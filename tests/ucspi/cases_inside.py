@@ -1,8 +1,8 @@
 """Runs programs in a box, and tells what became of them: python3 cases_inside.py < CASES > RESULTS, both JSON.
 
-A case is {"argv", "env", "stdin", "host", "expects"}; a result is [exit code, stdout, stderr, what the host heard]. Bytes are
-written as latin-1, the program's pid in stderr as PID. PORT in argv and results is the port of the case's own host, on 127.0.0.1 and
-::1: it reads until `expects` bytes have come, sends `host`, and reads until the program hangs up.
+A case is {"argv", "env", "stdin", "host", "expects"}, a result [exit code, stdout, stderr, what the host heard]. Bytes are written
+as latin-1, the program's pid in stderr as PID. PORT, a word of argv and in results, is the port of the case's own host: it reads
+until `expects` bytes have come, sends `host`, and reads until the program hangs up.
 """
 
 import concurrent.futures
@@ -25,7 +25,7 @@ class Host:
         self.listeners = []
         while not self.listeners:
             four = socket.socket()
-            four.bind(("127.0.0.1", 0))
+            four.bind(("0.0.0.0", 0))
             six = socket.socket(socket.AF_INET6)
             six.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
             try:
@@ -68,7 +68,7 @@ class Host:
 
 def run(case):
     host = Host(case.get("host", ""), case.get("expects", 0))
-    argv = [word.replace("PORT", str(host.port)).encode("latin-1") for word in case["argv"]]
+    argv = [(str(host.port) if word == "PORT" else word).encode("latin-1") for word in case["argv"]]
     env = {name.encode(): value.encode("latin-1") for name, value in case["env"].items()}
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     with subprocess.Popen(argv, env=env, **pipes) as process:
