@@ -13,6 +13,7 @@ from quail.errors import PeerError
 
 _unpack = Struct(PAIR).unpack_from
 _DAMAGED = "not a whole cdb file"
+_STRETCH = 1 << 16  # of a table that is walked through
 _SLOTS_AT_ONCE = 8 * PAIR_SIZE  # of a half empty table nearly always more than enough
 
 
@@ -34,19 +35,22 @@ class Reader:
 
         `hashed` is cdb_hash(key), if the caller has it.
         """
-        h = cdb_hash(key) if hashed is None else hashed
-        for position in self._positions(h):
+        place = self.find(key, cdb_hash(key) if hashed is None else hashed, skip)
+        return None if place is None else self._slice(place[0], place[0] + place[1])
+
+    def find(self, key: bytes, hashed: int, skip: int = 0) -> tuple[int, int] | None:
+        """As get(): where the data begins and how long it is, be it there or not."""
+        for position in self.positions(hashed):
             start = position + PAIR_SIZE
             middle = start + len(key)
-            record = self._slice(position, start)
-            length, size = _unpack(record)
+            length, size = _unpack(self._slice(position, start))
             if length == len(key) and self._slice(start, middle) == key:
                 if not skip:
-                    return self._slice(middle, middle + size)
+                    return middle, size
                 skip -= 1
         return None
 
-    def _positions(self, h: int) -> Iterator[int]:
+    def positions(self, h: int) -> Iterator[int]:
         """Where the records are whose keys have this hash."""
         table, slots = self._tables[h & 0xFF]
         end = table + slots * PAIR_SIZE
@@ -65,6 +69,11 @@ class Reader:
 
     def items(self) -> Iterator[tuple[bytes, bytes]]:
         """Every record, key and data, in the order in which they were added."""
+        for _, key, data in self.records():
+            yield key, data
+
+    def records(self) -> Iterator[tuple[int, bytes, bytes]]:
+        """Every record: where it begins, key and data."""
         at = HEADER_SIZE
         # Some makers leave the positions of empty tables at 0.
         end = min((position for position, slots in self._tables if slots), default=HEADER_SIZE)
@@ -75,8 +84,19 @@ class Reader:
             middle = at + PAIR_SIZE + length
             if middle + size > end:
                 raise PeerError(_DAMAGED)
-            yield self._slice(at + PAIR_SIZE, middle), self._slice(middle, middle + size)
+            yield at, self._slice(at + PAIR_SIZE, middle), self._slice(middle, middle + size)
             at = middle + size
+
+    def distances(self) -> Iterator[int]:
+        """Of every slot that is taken: how many slots it lies behind the place of its hash."""
+        for table, slots in self._tables:
+            end = table + slots * PAIR_SIZE
+            for start in range(table, end, _STRETCH):
+                number = (start - table) // PAIR_SIZE
+                for found, position in iter_unpack(PAIR, self._slice(start, min(end, start + _STRETCH))):
+                    if position:
+                        yield (number - (found >> 8)) % slots
+                    number += 1
 
     def _slice(self, start: int, end: int) -> bytes:
         if end > self._size:

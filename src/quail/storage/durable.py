@@ -21,6 +21,53 @@ def sync_directory(calls: SystemCalls, path: str) -> None:
         calls.close(fd)
 
 
+class Replacement:
+    """A file that takes another's place when it is whole: write, perhaps the start again, then commit; close in any case.
+
+    The temporary file is `tmp`; an old one left there by a crash is overwritten. Where a rename may be half done after a crash,
+    the old one can be another name of path itself: then only the name goes.
+    """
+
+    __slots__ = ("_calls", "_fd", "_path", "_tmp")
+
+    def __init__(self, path: str, tmp: str, *, mode: int = 0o644, calls: SystemCalls = REAL) -> None:
+        """mode: of the new file, less the umask."""
+        self._calls = calls
+        self._path = path
+        self._tmp = tmp
+        try:
+            if calls.stat(tmp).st_nlink > 1:
+                calls.unlink(tmp)
+        except FileNotFoundError:
+            pass
+        self._fd = calls.open(tmp, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, mode)
+
+    def write(self, data: bytes | memoryview) -> None:
+        """Write behind what is there."""
+        write_all(self._calls, self._fd, data)
+
+    def write_start(self, data: bytes) -> None:
+        """Write over the first bytes."""
+        done = 0
+        while done < len(data):
+            done += self._calls.pwritev(self._fd, [memoryview(data)[done:]], done)
+
+    def commit(self, owner: tuple[int, int] | None = None) -> None:
+        """Take the place, durably: readers see the old file or the new one, never a part. owner: uid and gid of the new one."""
+        if owner is not None:
+            self._calls.fchown(self._fd, *owner)
+        self._calls.fsync(self._fd)
+        self.close()
+        self._calls.rename(self._tmp, self._path)
+        sync_directory(self._calls, os.path.dirname(self._path) or ".")
+
+    def close(self) -> None:
+        """Give the descriptor back; without a commit the temporary file stays."""
+        if self._fd >= 0:
+            fd, self._fd = self._fd, -1
+            self._calls.close(fd)
+
+
 def replace_file(
     path: str,
     data: bytes,
@@ -32,24 +79,12 @@ def replace_file(
 ) -> None:
     """Replace path by data, durably: readers see the old file or the new one, never a part.
 
-    mode: of the new file, less the umask. owner: its uid and gid; the caller's without.
-
-    The temporary file is `tmp`, by default path + ".tmp"; an old one left there by a crash is overwritten. Where a rename may
-    be half done after a crash, the old one can be another name of path itself: then only the name goes.
+    mode: of the new file, less the umask. owner: its uid and gid; the caller's without. The temporary file, by default
+    path + ".tmp", is as Replacement says.
     """
-    tmp = tmp if tmp is not None else path + ".tmp"
+    replacement = Replacement(path, tmp if tmp is not None else path + ".tmp", mode=mode, calls=calls)
     try:
-        if calls.stat(tmp).st_nlink > 1:
-            calls.unlink(tmp)
-    except FileNotFoundError:
-        pass
-    fd = calls.open(tmp, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, mode)
-    try:
-        write_all(calls, fd, data)
-        if owner is not None:
-            calls.fchown(fd, *owner)
-        calls.fsync(fd)
+        replacement.write(data)
+        replacement.commit(owner)
     finally:
-        calls.close(fd)
-    calls.rename(tmp, path)
-    sync_directory(calls, os.path.dirname(path) or ".")
+        replacement.close()

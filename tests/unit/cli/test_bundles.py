@@ -10,7 +10,7 @@ import pytest
 
 from quail.cli import bundles, code, launchers
 
-MODULE = "quail.programs.tcprulescheck"
+MODULE = "quail.programs.ucspi.tcprulescheck"
 
 
 @pytest.fixture

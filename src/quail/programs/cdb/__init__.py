@@ -1,0 +1,1 @@
+"""Programs that make, read and check constant databases."""
