@@ -1,8 +1,8 @@
 """Runs programs in a box, and tells what became of them: python3 cases_inside.py < CASES > RESULTS, both JSON.
 
-A case is {"argv", "env", "stdin", "host", "expects"}, a result [exit code, stdout, stderr, what the host heard]. Bytes are written
-as latin-1, the program's pid in stderr as PID. PORT, a word of argv and in results, is the port of the case's own host: it reads
-until `expects` bytes have come, sends `host`, and reads until the program hangs up.
+A case is {"argv", "env", "stdin", "host", "expects"}, a result [exit code, stdout, stderr, what the host heard]. Bytes are
+written as latin-1, the program's pid in stderr as PID. PORT, a word of argv and in results, is the port of the case's own host:
+it reads until `expects` bytes have come, sends `host`, and reads until the program hangs up.
 """
 
 import concurrent.futures

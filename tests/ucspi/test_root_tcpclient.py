@@ -16,12 +16,11 @@ two.test A 127.0.0.2
 behave dead.test truncate-all
 """
 NAMES = {"DNSCACHEIP": "127.0.0.1"}
-# Ports of the client's end are the kernel's choice. The original gives an empty name to an address that has none, and none to one
-# that can't be looked up; ours is without one in both cases.
+# Ports of the client's end are the kernel's choice. The original gives an empty name to an address that has
+# none, and none to one that can't be looked up; ours is without one in both cases.
 SHOW = ["sh", "-c", "env | grep -E '^(TCP|PROTO).*=.' | sed 's/LOCALPORT=[1-9].*/LOCALPORT=N/' | sort"]
-STALE = {f"TCP{end}{what}": "x" for end in ("LOCAL", "REMOTE") for what in ("IP", "PORT", "HOST", "INFO")} | {
-    "PROTO": "x"
-}
+ENDS = ("IP", "PORT", "HOST", "INFO")
+STALE = {"PROTO": "x"} | {f"TCP{end}{what}": "x" for end in ("LOCAL", "REMOTE") for what in ENDS}
 BARE = "-RHl0"
 
 
@@ -158,7 +157,8 @@ def test_rounds(test_root):
 
 PAGES = [
     "HTTP/1.0 200 OK\r\nFoo: bar\r\n\r\nbody\r\nline2\nx", "H\nFoo: bar\n\nbody\r\n\r\nline2\nx\n", "garbage", "",
-    "H\nF: b\n \r\nmid\r\r\n\r\n\r\n\r\nbody\r\r\n\r\nline2\nx\0y\xff\n", "\r\nall\r\n", "a\n\n\n", "a\n\n" + "long" * 30_000 + "\n\nx",
+    "H\nF: b\n \r\nmid\r\r\n\r\n\r\n\r\nbody\r\r\n\r\nline2\nx\0y\xff\n", "\r\nall\r\n", "a\n\n\n",
+    "a\n\n" + "long" * 30_000 + "\n\nx",
 ]  # fmt: skip
 TEXTS = ["", "joe  tty1\r\n", "a\rb\r\n\r\r\n\0\x01\x7f\x80\xff\t\x9b31m", "x" * 70_000 + "\n", "\n\n"]
 
