@@ -97,12 +97,17 @@ def preload(argv: list[bytes]) -> bool:
     """Load the programs of ours on a command line, whose children then start without exec; whether argv[0] is one.
 
     Chains such as `rblsmtpd -r list qmail-smtpd` need no rules of their own: any word that leads to a program of ours counts.
+    A program that loads more for some calls may have a function load_for, of the words behind it, that does so beforehand.
     """
-    for word in argv:
+    for at, word in enumerate(argv):
         program = next(filter(None, map(_look, _candidates(word))), None)
         ours = program is not None and program.module is not None and _load(program)
         if word is argv[0] and not ours:
             return False
+        if program is not None and program.module is not None:
+            more = getattr(sys.modules[program.module], "load_for", None)
+            if more is not None:
+                more(argv[at + 1 :])
     # What is loaded stays: children that collect garbage need not look at it, nor copy its pages for that.
     gc.collect()
     gc.freeze()
@@ -218,6 +223,8 @@ def _call(path: bytes, program: _Program, argv: list[bytes], environ: Mapping[by
     sys.argv = [os.fsdecode(word) for word in argv]
     for number in _handled():
         signal.signal(number, signal.SIG_DFL)
+    if callable(signal.getsignal(signal.SIGXFSZ)):
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # as a new interpreter does for itself
     _rename(path)
     assert program.main is not None
     program.main()

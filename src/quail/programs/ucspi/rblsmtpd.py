@@ -40,6 +40,13 @@ def main(args: list[bytes]) -> None:
         raise TemporaryError(f"unable to run {os.fsdecode(command[0])}: {words(error)}") from error
 
 
+def load_for(args: list[bytes]) -> None:
+    """Load what is needed for look-ups, if a call with these words may look up anything."""
+    for word in args:
+        if word[:1] == b"-" and (b"r" in word or b"a" in word):
+            import quail.net.dnsbl  # noqa: F401, PLC0415
+
+
 def _by_lists(found: list[tuple[str, bytes]], ip: bytes) -> bytes | None:
     if not any(letter in (dnsbl.BLOCK, dnsbl.ACCEPT) for letter, _ in found):
         return None
