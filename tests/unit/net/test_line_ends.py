@@ -17,10 +17,9 @@ def cat_v(data):
         if byte in b"\t\n":
             shown += bytes([byte])
             continue
-        if byte > 127:
-            shown += b"M-"
-            byte -= 128
-        shown += b"^?" if byte == 127 else b"^" + bytes([byte + 64]) if byte < 32 else bytes([byte])
+        low = byte & 127
+        shown += b"M-" if byte > 127 else b""
+        shown += b"^?" if low == 127 else b"^" + bytes([low + 64]) if low < 32 else bytes([low])
     return shown
 
 

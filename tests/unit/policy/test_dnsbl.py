@@ -1,5 +1,7 @@
 """rblsmtpd's decision, and its talk with whom it turns away. As observed with Debian's ucspi-tcp 0.88-7, but for IPv6."""
 
+import itertools
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -99,7 +101,7 @@ def test_what_is_said(cuts):
     assert talk.greeting() == b"220 rblsmtpd.local\r\n"
     edges = [0, *sorted(cuts), len(SESSION)]
     answers = b""
-    for start, end in zip(edges, edges[1:], strict=False):
+    for start, end in itertools.pairwise(edges):
         if not talk.ended:
             answers += talk.feed(SESSION[start:end])
     assert answers == ANSWERS
