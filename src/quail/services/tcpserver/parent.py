@@ -45,6 +45,8 @@ class Parent:
         self._environ = environ
         # Nothing is to be asked, judged or logged in the child's name, so that it need not run any code of ours.
         self._spawn = None if settings.verbosity == ALL or settings.takes_time else spawn
+        # A child that is another program at once has its handlers and descriptors taken away by exec.
+        self._leaves = settings.takes_time or spawn is None
         self._children: set[int] = set()
         # The kernel's handler writes here, so that no child's end is missed between a look and a wait.
         self._woken, self._wake = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
@@ -78,7 +80,7 @@ class Parent:
 
     def _accept(self) -> None:
         try:
-            # Less than half the work of accept(), which asks the kernel for what is known.
+            # The method behind accept(), which asks the kernel for what is known here.
             fd, remote = self._listener._accept()  # type: ignore[attr-defined]  # noqa: SLF001
             connection = socket.socket(self._listener.family, socket.SOCK_STREAM, 0, fileno=fd)
         except _GONE:
@@ -93,7 +95,7 @@ class Parent:
             visit = Visit(connection, remote, self._settings, self._environ)
             pid = self._spawned(visit) if self._spawn is not None else self._forked(visit)
         except OSError as error:
-            self._drop(words(error).encode())
+            self._drop(b"unable to get local address: " + words(error).encode())
         finally:
             connection.close()
         if pid:
@@ -124,7 +126,7 @@ class Parent:
         if pid:
             return pid
         try:
-            if self._settings.takes_time or self._spawn is None:
+            if self._leaves:
                 self._leave()
             code = self._child.serve(visit)
         except BaseException as error:
