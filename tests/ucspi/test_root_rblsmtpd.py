@@ -89,11 +89,11 @@ def test_lists_have_nibbles_of_ipv6(names):
 
 
 def test_servers_that_refuse_or_fail(names):
-    """The original asks them again and again for a minute, and decides the same then; but from one who knows nothing and asks
-    nobody it takes that there is nothing."""
+    """Or say nothing. The original asks them again and again for a minute, and decides the same then; but from one who knows
+    nothing and asks nobody it takes that there is nothing."""
     cases = [
         asked(words)
-        for each in ("refused", "lame", "servfail")
+        for each in ("refused", "lame", "servfail", "silent")
         for words in ([f"-r{each}.test"], ["-c", f"-r{each}.test"])
     ]
     started = time.monotonic()
@@ -104,8 +104,8 @@ def test_servers_that_refuse_or_fail(names):
     assert [result[1] for result in results] == [
         "served\n",
         "220 rblsmtpd.local\r\n451 temporary RBL lookup error\r\n",
-    ] * 3
-    assert time.monotonic() - started < 20
+    ] * 4
+    assert time.monotonic() - started < 50
 
 
 VERBS = [

@@ -45,6 +45,31 @@ def test_what_programs_are_told(names):
     compare(names, cases)
 
 
+IDENT = """
+import socket
+listener = socket.socket()
+listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+listener.bind(("127.0.0.1", 113))
+listener.listen(20)
+print("ready", flush=True)
+while True:
+    connection, _ = listener.accept()
+    with connection:
+        theirs, ours = connection.recv(100).decode().split(",")
+        connection.sendall(b"%d , %d : USERID : UNIX : jo e\\tx:y \\r\\n" % (int(theirs), int(ours)))
+"""
+
+
+def test_who_the_host_says_it_is(names):
+    server = names.popen(["python3", "-c", IDENT], stdout=-1)
+    assert server.stdout.readline() == b"ready\n"
+    results = compare(
+        names, [call(*words, "-Hl0", "127.0.0.1", "PORT", *SHOW, **STALE) for words in ([], ["-r"], ["-R"])]
+    )
+    assert ["TCPREMOTEINFO=joex:y\n" in result[1] for result in results] == [True, True, False]
+    server.send_signal(9)
+
+
 def test_descriptors(test_root):
     # Each end of the connection by its own descriptor, and no other descriptor of it.
     script = "echo to host >&7; cat <&6; ls -l /proc/$$/fd | grep -c socket:; exit 7"
