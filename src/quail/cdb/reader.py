@@ -87,14 +87,14 @@ class Reader:
             yield at, self._slice(at + PAIR_SIZE, middle), self._slice(middle, middle + size)
             at = middle + size
 
-    def distances(self) -> Iterator[int]:
-        """Of every slot that is taken: how many slots it lies behind the place of its hash."""
+    def distances(self, longest_key: int) -> Iterator[int]:
+        """Of every slot whose record has no longer key: how many slots it lies behind the place of its hash."""
         for table, slots in self._tables:
             end = table + slots * PAIR_SIZE
             for start in range(table, end, _STRETCH):
                 number = (start - table) // PAIR_SIZE
                 for found, position in iter_unpack(PAIR, self._slice(start, min(end, start + _STRETCH))):
-                    if position:
+                    if position and _unpack(self._slice(position, position + PAIR_SIZE))[0] <= longest_key:
                         yield (number - (found >> 8)) % slots
                     number += 1
 

@@ -14,7 +14,7 @@ from quail.oserrors import words
 from quail.programs.cdb.cdbdump import put
 from quail.programs.run import program
 
-_NO_FILE = (errno.ESPIPE, errno.ENODEV)
+_NO_FILE = (errno.ESPIPE, errno.ENODEV, errno.EINVAL)  # of seeking, of mapping
 
 
 @program("cdbget", takes=(1, 2))

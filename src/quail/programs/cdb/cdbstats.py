@@ -5,27 +5,27 @@ the place itself, >9 more than nine slots off. Exit 0; 100 for a wrong call, 111
 """
 
 import os
+import stat
 
 from quail.cdb.layout import HEADER_SIZE
-from quail.cdb.reader import Reader
-from quail.cdb.window import Window
+from quail.cdb.mapped import MappedReader
 from quail.errors import PeerError, TemporaryError
 from quail.programs.cdb.cdbdump import put
 from quail.programs.cdb.cdbget import unreadable
 from quail.programs.run import program
 
 _FAR = 10
+_LONGEST_KEY = 1024  # others are not counted
 
 
 @program("cdbstats", takes=0)
 def main(_args: list[bytes]) -> None:
     counts = [0] * (_FAR + 1)
     try:
-        size = os.fstat(0).st_size
-        window = Window(os.dup(0), size)
-        if len(window[0:HEADER_SIZE]) < HEADER_SIZE:
+        status = os.fstat(0)
+        if status.st_size < HEADER_SIZE and not stat.S_ISFIFO(status.st_mode):
             raise TemporaryError("unable to read input: truncated file")
-        for distance in Reader(window).distances():
+        for distance in MappedReader(0).distances(_LONGEST_KEY):
             counts[min(distance, _FAR)] += 1
     except PeerError as error:
         raise TemporaryError("unable to read input: protocol error") from error
