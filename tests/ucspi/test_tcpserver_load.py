@@ -2,6 +2,7 @@
 
 import os
 import re
+import resource
 import selectors
 import signal
 import socket
@@ -93,3 +94,14 @@ def test_children_that_hang_and_are_killed():
         assert rest(server)[0] == descriptors
         ended = [match[1] for match in server.wait_for(r"tcpserver: end (\d+) status 9", 50)]
         assert sorted(ended) == sorted(re.findall(r"pid (\d+) from", "\n".join(server.lines)))
+
+
+def test_it_goes_on_after_it_has_run_out_of_descriptors():
+    with TcpServer(["-HRl0"], ["echo", "here"]) as server:
+        usual = resource.prlimit(server.pid, resource.RLIMIT_NOFILE)
+        used = server.descriptors()
+        free = next(number for number in range(len(used) + 1) if number not in used)
+        resource.prlimit(server.pid, resource.RLIMIT_NOFILE, (free, usual[1]))
+        with server.connect() as client:
+            resource.prlimit(server.pid, resource.RLIMIT_NOFILE, usual)
+            assert everything(client) == b"here\n"

@@ -4,14 +4,17 @@ import json
 import os
 import re
 import signal
+import subprocess
 import sys
 
 import pytest
 from tests.programs.launch import launch
 from tests.ucspi.tcpserver_process import TcpServer, everything, until
 
+import quail
 from quail.cli.init_single import init_single
 
+SOURCE = os.path.dirname(os.path.dirname(os.path.abspath(quail.__file__)))
 DUMP = """#!{python} -IS
 import json, os, sys
 sys.stdin.buffer.read()
@@ -92,7 +95,7 @@ def cmdline(pid):
         return file.read()
 
 
-@pytest.mark.parametrize("chain", [[], ["argv0", "{home}/bin/qmail-smtpd"]])
+@pytest.mark.parametrize("chain", [[], ["argv0", "{home}/bin/qmail-smtpd"], ["rblsmtpd"]])
 def test_a_program_of_ours_is_not_executed(home, chain):
     program = [f"{home}/bin/{chain[0]}", *(word.format(home=home) for word in chain[1:])] if chain else []
     with TcpServer(["-vHRl0"], [*program, f"{home}/bin/qmail-smtpd"]) as server:
@@ -163,3 +166,15 @@ def test_a_script_around_our_code_is_not_taken_for_a_launcher(home, tmp_path):
     os.chmod(wrapper, 0o755)
     with TcpServer(["-HRl0"], [wrapper]) as server:
         assert quit_at_once(server).startswith(b"mine\n220 ")
+
+
+def test_no_event_loop_is_loaded_where_no_name_is_wanted():
+    code = f"import sys; sys.path.append({SOURCE!r}); from quail.programs.ucspi.tcpserver import main; main()"
+    words = [sys.executable, "-IS", "-X", "importtime", "-c", code, "-1HRl0", "127.0.0.1", "0", "true"]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as server:
+        assert int(server.stdout.readline()) > 0
+        server.terminate()
+        told = server.communicate(timeout=60)[1].decode()
+    loaded = {line.rpartition("|")[2].strip() for line in told.splitlines()}
+    assert "quail.services.tcpserver.parent" in loaded
+    assert loaded & {"asyncio", "dns.name", "socket", "signal", "enum", "re", "typing", "collections"} == set()
