@@ -1,7 +1,7 @@
-"""usage: python -m bench.document RESULTS.json ... [--documents FOLDER]
+"""usage: python -m bench.document RESULTS.json ... [--documents FOLDER] [--remark TEXT]
 
 Writes bench.md, one table, and bench.svg, one picture, of results of the bench. Of tables that are in several files the last
-one counts.
+one counts. The remark is for what the reader must know of the circumstances.
 """
 
 import argparse
@@ -61,11 +61,11 @@ class Line(NamedTuple):
         return self.rows.get(OTHER) if FIRST in self.rows else None
 
 
-def write(paths: Sequence[str], folder: str) -> None:
-    """Make both documents of these results."""
+def write(paths: Sequence[str], folder: str, remark: str = "") -> None:
+    """Make both documents of these results; `remark` is a sentence or two."""
     facts, lines = read(paths)
     os.makedirs(folder, exist_ok=True)
-    for name, text in (("bench.svg", drawn(facts, lines)), ("bench.md", told(facts, lines))):
+    for name, text in (("bench.svg", drawn(facts, lines, remark)), ("bench.md", told(facts, lines, remark))):
         with open(f"{folder}/{name}", "w", encoding="utf-8") as file:
             file.write(text)
 
@@ -116,7 +116,7 @@ def _line(kind: str, table: str, rows: dict[str, Row], facts: Row) -> Line:
     return Line(f"{label} of everything, idle", "MB", rows, "bytes", 1e6)
 
 
-def told(facts: Row, lines: Sequence[Line]) -> str:
+def told(facts: Row, lines: Sequence[Line], remark: str) -> str:
     """The text of bench.md."""
     table = "".join(_table_row(line) for line in lines)
     bare = [line.rows[BARE] for line in lines if BARE in line.rows]
@@ -127,7 +127,7 @@ def told(facts: Row, lines: Sequence[Line]) -> str:
 <!-- Written by `make bench`; do not edit. -->
 
 {facts["date"]}, {_machine(facts)}; medians of {facts["rounds"]} rounds in turns (in brackets: from and to). Differences under
-a third are unresolved on a machine like this: run `make bench` on yours.
+a third are unresolved on a machine like this: run `make bench` on yours. {remark}
 
 ![how many times as good as Postfix](bench.svg)
 
@@ -159,7 +159,7 @@ def _table_row(line: Line) -> str:
     return "| " + " | ".join(cells) + " |\n"
 
 
-def drawn(facts: Row, lines: Sequence[Line]) -> str:
+def drawn(facts: Row, lines: Sequence[Line], remark: str) -> str:
     """The text of bench.svg."""
     bars: dict[str, list[picture.Bar]] = {"speed": [], "processor time": [], "memory": []}
     for line in lines:
@@ -185,6 +185,7 @@ def drawn(facts: Row, lines: Sequence[Line]) -> str:
     notes = [
         f"{versions}, {facts['date']}.",
         f"{_machine(facts)}. Medians and range of {facts['rounds']} rounds in turns.",
+        *([remark] if remark else []),
         "To the right of 1 Quail is better, to the left Postfix.",
     ]
     return picture.svg("Quail beside Postfix", notes, panels)
@@ -216,8 +217,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.document", usage=(__doc__ or "").partition("usage: ")[2])
     parser.add_argument("results", nargs="+")
     parser.add_argument("--documents", default=DOCS)
+    parser.add_argument("--remark", default="")
     options = parser.parse_args()
-    write(options.results, options.documents)
+    write(options.results, options.documents, options.remark)
 
 
 if __name__ == "__main__":

@@ -179,7 +179,7 @@ class TestDocuments:
         return report.write(str(tmp_path))
 
     def test_one_table(self, results, tmp_path):
-        document.write([results], str(tmp_path / "docs"))
+        document.write([results], str(tmp_path / "docs"), "Somebody danced on the machine.")
         text = (tmp_path / "docs/bench.md").read_text()
         assert [line for line in text.splitlines() if line.startswith("| ")][1:] == [
             (
@@ -196,6 +196,7 @@ class TestDocuments:
             ),
             "| memory for each of 10,000 idle connections, KB | 3.00 (3.00 to 3.00) | - | - | - | - | - | - |",
         ]
+        assert "run `make bench` on yours. Somebody danced on the machine.\n" in text
         assert "1 November 2026, 2 processors, 8 GB, Linux 6.1, ext4; medians of 2 rounds" in text
         assert "Of a call of sendmail, 8.00 ms are the start of a bare Python." in text
 
