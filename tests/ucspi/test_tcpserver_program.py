@@ -83,6 +83,20 @@ def test_term_leaves_children_running():
         os.kill(child, 0)
 
 
+def test_signals_that_were_blocked_are_heard():
+    numbers = {signal.SIGTERM, signal.SIGCHLD}
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, numbers)
+    try:
+        server = TcpServer(["-vHRl0"], ["true"])
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    with server:
+        server.connect().close()
+        server.wait_for(r"tcpserver: end \d+ status 0")
+        server.process.terminate()
+        assert server.process.wait(60) == 0
+
+
 def quit_at_once(server):
     with server.connect() as client:
         greeting = client.recv(1000)

@@ -2,6 +2,7 @@
 
 import _signal as signal  # type: ignore[import-not-found]  # the public module costs 5 ms for its enums
 import _socket as socket  # the public module takes as long to load as the interpreter itself
+import errno
 import gc
 import os
 import select
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 Spawn = Callable[[list[bytes], dict[bytes, bytes], int], int]
 """Starts a program with an environment and a connection on descriptors 0 and 1; its process id. OSError, as of exec."""
 
+_SHORT_OF = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM))
 _RESTS = 1000  # milliseconds that nothing is accepted when the machine has run out of something
 _GONE = (BlockingIOError, InterruptedError, ConnectionError)  # a client that has not waited
 
@@ -60,6 +62,7 @@ class Parent:
         # Exec makes the default of a handler, but goes on to ignore what is ignored: so these need no work in a child.
         for number in (signal.SIGCHLD, signal.SIGPIPE, signal.SIGXFSZ):
             signal.signal(number, _nothing)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGTERM, signal.SIGCHLD))
 
     def serve(self) -> "NoReturn":
         """Serve until a TERM, which leaves the children running."""
@@ -85,8 +88,9 @@ class Parent:
             connection = socket.socket(self._listener.family, socket.SOCK_STREAM, 0, fileno=fd)
         except _GONE:
             return
-        except OSError:
-            self._ends.poll(_RESTS)
+        except OSError as error:
+            if error.errno in _SHORT_OF:
+                self._ends.poll(_RESTS)
             return
         if self._settings.verbosity == ALL:
             self._tell_status(1)
