@@ -67,9 +67,25 @@ def test_filters_at_the_end_of_a_chain(path):
 
 def test_look_ups_are_loaded_before(path):
     """From the name servers of $DNSCACHEIP nothing is heard: there is no such port of ours."""
-    code, out, err = run(
-        path, "rblsmtpd", "-c", "-rlist.test", "true", TCPREMOTEIP="127.0.0.2", DNSCACHEIP="127.255.255.1"
-    )
+    code, out, err = run(path, "rblsmtpd", "-c", "-rlist.test", "true", TCPREMOTEIP="127.0.0.2", DNSCACHEIP=NO_SERVER)
     assert code == 0
     assert b"loaded late" not in err
     assert out in {b"", b"220 rblsmtpd.local\r\n"}
+
+
+NO_SERVER = "127.255.255.1"  # of names
+
+
+def test_launchers_lead_to_the_library_of_the_dns(path):
+    folder = path.partition(":")[0]
+    env = {"PATH": path, "TCPREMOTEIP": "127.0.0.2", "DNSCACHEIP": NO_SERVER}
+    argv = [f"{folder}/rblsmtpd", "-c", "-rlist.test", "true"]
+    done = subprocess.run(argv, input=b"", capture_output=True, env=env, timeout=60, check=False)
+    assert done.stderr.endswith(b": 451 temporary RBL lookup error\n")
+    for words in (["tcpclient", "-RHl0", "host.test", "25", "true"], ["tcpcat", "host.test"], ["who@", "host.test"]):
+        argv = [f"{folder}/{words[0]}", *words[1:]]
+        done = subprocess.run(argv, input=b"", capture_output=True, env=env, timeout=60, check=False)
+        assert done.stderr.startswith(b"tcpclient: fatal: temporarily unable to figure out IP address for host.test: ")
+    argv = [f"{folder}/recordio", f"{folder}/rblsmtpd", "-c", "-rlist.test", "true"]
+    done = subprocess.run(argv, input=b"", capture_output=True, env=env, timeout=60, check=False)
+    assert b": 451 temporary RBL lookup error\n" in done.stderr

@@ -42,9 +42,11 @@ def main(args: list[bytes]) -> None:
 
 def load_for(args: list[bytes]) -> None:
     """Load what is needed for look-ups, if a call with these words may look up anything."""
-    for word in args:
-        if word[:1] == b"-" and (b"r" in word or b"a" in word):
+    if any(word[:1] == b"-" and (b"r" in word or b"a" in word) for word in args):
+        try:
             import quail.net.dnsbl  # noqa: F401, PLC0415
+        except ImportError:
+            pass  # whoever looks something up finds that out, and says so
 
 
 def _by_lists(found: list[tuple[str, bytes]], ip: bytes) -> bytes | None:
