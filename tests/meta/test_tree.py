@@ -171,6 +171,26 @@ def test_a_message_through_its_programs_loads_nothing_slow(tmp_path, program, ar
     assert len(os.listdir(f"{home}/queue/drop")) == messages
 
 
+# Programs between a connection and its server, where nothing has to be looked up.
+WRAPPERS = [
+    ("addcr", (), {}),
+    ("argv0", ("true", "true"), {}),
+    ("fixcrio", ("true",), {}),
+    ("rblsmtpd", ("-b", "-rlist.test", "true"), {"RBLSMTPD": ""}),
+    ("rblsmtpd", ("-b", "-rlist.test", "true"), {"RBLSMTPD": "no"}),
+    ("rblsmtpd", ("true",), {}),
+    ("recordio", ("true",), {}),
+    ("tcpclient", ("-RHl0", "0", "1", "true"), {}),
+]
+
+
+@pytest.mark.parametrize(("program", "args", "environment"), WRAPPERS)
+def test_what_wraps_a_server_loads_nothing_slow(program, args, environment):
+    loaded = loaded_by(f"ucspi.{program}", *args, environment=environment)
+    assert f"quail.programs.ucspi.{program}" in loaded
+    assert loaded & (HEAVY | SLOW) == set()
+
+
 def test_a_queue_program_loads_nothing_slow(tmp_path):
     home = str(tmp_path / "home")
     init_single(home, name="joe")
