@@ -34,7 +34,7 @@ def until(condition, what):
     """The first true value of the condition."""
     deadline = time.monotonic() + PATIENCE
     while not (value := condition()):
-        assert time.monotonic() < deadline, f"waited in vain for {what() if callable(what) else what}"
+        assert time.monotonic() < deadline, f"waited in vain for {what() if callable(what) else what}"[-4000:]
         time.sleep(GLANCE)
     return value
 

@@ -19,6 +19,8 @@ from quail.storage.folders import make_folder
 FOLDER = "bin"
 _NO_PROGRAMS = ("__init__", "become", "chain", "run")
 _WITH_DEPENDENCIES = ("quail.cli.main", "quail.programs.qmail_remote")
+# These ask name servers, or become, without exec, another program that does.
+_CHAINS = ("quail.programs.ucspi.", "quail.programs.daemontools.")
 _LONGEST_SHEBANG = 127  # with its line feed, on Linux before 5.1 and most other systems
 
 
@@ -50,16 +52,19 @@ def _programs_in(folder: str, package_name: str) -> dict[str, str]:
 def text(name: str, module: str, home: str) -> bytes:
     """The launcher of a program, and of its module, for an absolute home."""
     where = interpreter()
-    folders = [package_parent()]
+    own = package_parent()
+    others = [folder for folder in dependency_folders() if folder != own]
     if module in _WITH_DEPENDENCIES:
-        folders += [folder for folder in dependency_folders() if folder not in folders]
-        search = f"sys.path+={folders!r}"
+        search = f"sys.path+={[own, *others]!r}"
     else:
-        search = f"sys.path.insert(0,{folders[0]!r})"
-    for path in (where, home, *folders):
+        search = f"sys.path.insert(0,{own!r})"
+        others = others if module.startswith(_CHAINS) else []
+    for path in (where, home, own, *others):
         if not path.isprintable():
             raise PermanentError(f"programs can't be started by way of {path!r}: a path must be printable")
     lines = [*_first_lines(where), f"import sys;{search}"]
+    if module not in _WITH_DEPENDENCIES and others:
+        lines.append(f"sys.path+={others!r}")
     if os.path.realpath(home) != os.path.realpath(DEFAULT_HOME):
         # Not by os, of which a program from a bundle needs little (bundle_start.py).
         lines.append(

@@ -36,7 +36,8 @@ _NO_MATTER = (
     "if bundle:exec(bundle[0]);start(bundle)", "if __name__ == '__main__':", 'if __name__ == "__main__":',
 )  # fmt: skip
 _NO_MATTER_STARTS = (
-    "try:bundle=marshal.loads(open(", "    sys.argv[0] = ", "    if sys.argv[0].endswith(", "    sys.exit(main())",
+    "sys.path+=[", "try:bundle=marshal.loads(open(",
+    "    sys.argv[0] = ", "    if sys.argv[0].endswith(", "    sys.exit(main())",
     "        sys.argv[0] = ", "    elif sys.argv[0].endswith(",
 )  # fmt: skip
 
