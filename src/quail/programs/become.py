@@ -178,8 +178,8 @@ def _read(path: bytes, size: int) -> tuple[str | None, bytes | None]:
     except UnicodeDecodeError:
         return None, None
     module = home = None
-    leads_here = first[:2] == "#!" and _is_this_interpreter(first[2:])
-    if not leads_here and not first.endswith(" -IS"):
+    leads_here = _is_this_interpreter(first[2:])
+    if first[:2] != "#!" or not (leads_here or first.endswith(" -IS")):
         return None, None
     for line in lines:
         if line.startswith(_MAIN[0]) and line.removesuffix(";main()").endswith(_MAIN[1]):
