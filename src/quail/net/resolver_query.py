@@ -33,7 +33,20 @@ from dns.rdatatype import AAAA, CNAME, MX, OPT, PTR, SOA, TXT, A, RdataType
 from quail.control.nameservers import Server
 from quail.errors import PermanentError
 
-__all__ = ["AAAA", "MX", "PTR", "TXT", "A", "Answer", "NoSuchHost", "Record", "ServerFailed", "ask", "plain_name", "read"]
+__all__ = [
+    "AAAA",
+    "MX",
+    "PTR",
+    "TXT",
+    "A",
+    "Answer",
+    "NoSuchHost",
+    "Record",
+    "ServerFailed",
+    "ask",
+    "plain_name",
+    "read",
+]
 
 MOST_LINKS = 16  # of a CNAME chain
 _PAYLOAD = 1232  # bytes of a UDP answer that no network has to cut: what DNS servers agreed on in 2020
