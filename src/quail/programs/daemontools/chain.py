@@ -4,7 +4,7 @@ import _signal as signal  # type: ignore[import-not-found]  # the public module 
 import errno
 import os
 import pwd
-from _collections_abc import Callable
+from _collections_abc import Callable, Mapping
 
 from quail.errors import TemporaryError
 from quail.oserrors import words
@@ -20,9 +20,10 @@ if TYPE_CHECKING:
     T = TypeVar("T")
 
 
-def go_on(command: list[bytes], *, anew: bool = False) -> "NoReturn":
-    """Become that program, with the environment as it is now; TemporaryError if it can't be run.
+def go_on(command: list[bytes], environ: Mapping[bytes, bytes] | None = None, *, anew: bool = False) -> "NoReturn":
+    """Become that program, with this environment or the process's own; TemporaryError if it can't be run.
 
+    It is looked for along this process's own $PATH.
     `anew`: by exec, even if it is one of ours, because it matters what the process has had before.
     """
     if not command[0]:
@@ -32,7 +33,7 @@ def go_on(command: list[bytes], *, anew: bool = False) -> "NoReturn":
             for number in (signal.SIGPIPE, signal.SIGXFSZ):  # the interpreter ignores them for itself
                 signal.signal(number, signal.SIG_DFL)
             _execute(command)
-        run_program(command)
+        run_program(command, environ)
     except OSError as error:
         raise TemporaryError(f"unable to run {os.fsdecode(command[0])}: {words(error)}") from error
 

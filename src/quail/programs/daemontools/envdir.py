@@ -17,13 +17,14 @@ def main(args: list[bytes]) -> int:
     if len(args) < 2:
         say("envdir: usage: envdir dir child")
         return EXIT_TEMPORARY  # of all these programs only this one
+    environ = dict(os.environb)
     for setting in _settings(args[0]):
         name, equals, value = setting.partition(b"=")
         if equals:
-            os.environb[name] = value
+            environ[name] = value
         else:
-            os.environb.pop(name, None)
-    return go_on(args[1:])
+            environ.pop(name, None)
+    return go_on(args[1:], environ)
 
 
 def _settings(folder: bytes) -> list[bytes]:
@@ -43,6 +44,8 @@ def _settings(folder: bytes) -> list[bytes]:
             continue
         try:
             data = _read(name, fd)
+        except FileNotFoundError:
+            data = b""  # it has just gone, or leads nowhere
         except OSError as error:
             raise TemporaryError(f"unable to read {shown}/{os.fsdecode(name)}: {words(error)}") from error
         value = data.partition(b"\n")[0].rstrip(b" \t").replace(b"\0", b"\n")

@@ -7,15 +7,23 @@ stdin, 111 if it can't be read or stdout can't be written.
 import os
 import time
 
+from quail.errors import EXIT_TEMPORARY, TemporaryError
 from quail.programs.run import READ_SIZE, output, program
 from quail.supervise.tai64 import digits_at, moment
 
 _MOST_DIGITS = 4096  # that are kept; a stamp has 24
-_YEAR_ZERO = -1900  # of struct tm
 
 
 @program("tai64nlocal", takes=(0, None))
-def main(_args: list[bytes]) -> None:
+def main(_args: list[bytes]) -> int:
+    try:
+        _copy()
+    except (OSError, TemporaryError):
+        return EXIT_TEMPORARY  # without a word, as the original
+    return 0
+
+
+def _copy() -> None:
     begun = b""  # of a stamp, with its @
     inside = False  # a line
     while data := os.read(0, READ_SIZE):

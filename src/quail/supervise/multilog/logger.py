@@ -128,6 +128,7 @@ def follow(logger: Logger, events: Events, fd: int = 0) -> None:
     readable = select.poll()  # a wait may end without anything to read
     readable.register(fd, select.POLLIN)
     while True:
+        events.wait(None)
         arrived = events.arrived()
         if signal.SIGALRM in arrived:
             logger.rotate()
@@ -135,7 +136,6 @@ def follow(logger: Logger, events: Events, fd: int = 0) -> None:
             size = 1
         if size == 1 and not in_line:
             break
-        events.wait(None)
         if not readable.poll(0):
             continue
         try:

@@ -66,8 +66,9 @@ def cut_at(tmp_path, script, end, number):
             logger.take(chunk)
         logger.finish()
     except KilledError:
-        release(calls)
         return house, taken, True
+    finally:
+        release(calls)
     return house, taken, False
 
 

@@ -1,0 +1,214 @@
+"""The small tools of daemontools as processes, without the originals: what each is for."""
+
+import fcntl
+import os
+import resource
+import signal
+import subprocess
+import sys
+
+import pytest
+from tests.programs.launch import launch, module
+
+LABEL = "@4000000037c219bf2ef02e94"
+TIME = b"1999-08-24 04:04:05.787492500"
+
+
+def test_lines_are_stamped_and_stamps_are_read():
+    stamped = launch("tai64n", stdin=b"one\n\ntwo").stdout
+    assert [line[25:] for line in stamped.split(b"\n")] == [b" one", b" ", b" two"]
+    local = launch("tai64nlocal", stdin=stamped, env={"TZ": "UTC"}).stdout
+    assert [line[29:] for line in local.split(b"\n")] == [b" one", b" ", b" two"]
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        (f"{LABEL} x", TIME + b" x"),
+        (LABEL, TIME),
+        (f" {LABEL}", f" {LABEL}".encode()),
+        # The original crashes at these.
+        ("@", b"@"),
+        ("@abc x", b"@abc x"),
+        (f"{LABEL}0 x", f"{LABEL}0 x".encode()),
+        ("@4000000037C219BF2EF02E94 x", b"@4000000037C219BF2EF02E94 x"),
+        ("@" + "f" * 10000, b"@" + b"f" * 10000),
+    ],
+)
+def test_stamps_that_are_none_stay_as_they_are(line, said):
+    for end in (b"\n", b""):
+        assert launch("tai64nlocal", stdin=line.encode() + end, env={"TZ": "UTC"}).stdout == said + end
+
+
+def test_a_stamp_that_comes_in_parts():
+    process = subprocess.Popen(
+        [sys.executable, "-m", module("tai64nlocal")], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env={"TZ": "UTC"}
+    )
+    os.write(process.stdin.fileno(), b"first\n@40000000")
+    assert process.stdout.readline() == b"first\n"
+    out, _ = process.communicate(b"37c219bf2ef02e94 x\n")
+    assert out == TIME + b" x\n"
+
+
+def test_envdir_and_envuidgid(tmp_path):
+    (tmp_path / "A").write_bytes(b"one\ntwo")
+    (tmp_path / "B").write_bytes(b"")
+    done = launch("envdir", str(tmp_path), "sh", "-c", "echo $A-${B-unset}", env={"B": "2"})
+    assert (done.returncode, done.stdout) == (0, b"one-unset\n")
+    done = launch("envdir", str(tmp_path))
+    assert (done.returncode, done.stderr) == (111, b"envdir: usage: envdir dir child\n")
+    done = launch("envuidgid", "root", "sh", "-c", "echo $UID-$GID")
+    assert done.stdout == b"0-0\n"
+
+
+def test_setuidgid_of_an_account_that_is_not_there():
+    done = launch("setuidgid", "no-such-account", "true")
+    assert (done.returncode, done.stderr) == (111, b"setuidgid: fatal: unknown account no-such-account\n")
+
+
+def test_softlimit_limits_the_child():
+    done = launch("softlimit", "-o", "50", "sh", "-c", "ulimit -n")
+    assert done.stdout == b"50\n"
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    assert launch("softlimit", "-o", "=", "sh", "-c", "ulimit -n").stdout == b"%d\n" % hard
+
+
+def test_setlock_holds_the_lock_as_long_as_the_program_runs(tmp_path):
+    path = tmp_path / "lock"
+    process = subprocess.Popen(
+        [sys.executable, "-m", module("setlock"), path, "sh", "-c", "echo; read x"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
+    assert process.stdout.readline() == b"\n"
+    with open(path, "rb") as file, pytest.raises(BlockingIOError):
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    done = launch("setlock", "-n", str(path), "true")
+    assert (done.returncode, done.stderr) == (
+        111,
+        f"setlock: fatal: unable to lock {path}: temporary failure\n".encode(),
+    )
+    assert launch("setlock", "-nx", str(path), "false").returncode == 0
+    process.communicate(b"\n")
+    assert launch("setlock", "-n", str(path), "sh", "-c", "exit 3").returncode == 3
+
+
+def test_fghack_and_pgrphack():
+    done = launch("fghack", "sh", "-c", "(read x < /dev/null; echo background)& exit 4")
+    assert (done.returncode, done.stdout) == (4, b"background\n")
+    done = launch("pgrphack", "sh", "-c", "cut -d' ' -f1,5,6 /proc/$$/stat")
+    assert len(set(done.stdout.split())) == 1
+
+
+def test_readproctitle_shows_the_last_of_its_input():
+    process = subprocess.Popen(
+        [sys.executable, "-m", module("readproctitle"), "errors: ", "." * 10], stdin=subprocess.PIPE, bufsize=0
+    )
+    assert launch("readproctitle", "errors: ", "....").returncode == 100
+    for text, shown in ((b"abc\0d", b"......abcd"), (b"efg\nhi", b"...d" + b"efg\nhi"), (b"0123456789", b"...3456789")):
+        process.stdin.write(text)
+        wanted, found = b"\0" + shown[-10:] + b"\0", b""
+        while not found.endswith(wanted):
+            assert process.poll() is None
+            with open(f"/proc/{process.pid}/cmdline", "rb") as file:
+                found = file.read()
+    process.stdin.close()
+    assert process.wait() == 0
+
+
+@pytest.fixture
+def multilog(tmp_path):
+    started = []
+
+    def start(*script):
+        words = [sys.executable, "-m", module("multilog"), *script]
+        process = subprocess.Popen(words, cwd=tmp_path, stdin=subprocess.PIPE, stderr=subprocess.PIPE, bufsize=0)
+        started.append(process)
+        return process
+
+    yield start
+    for process in started:
+        process.kill()
+        process.wait()
+        process.stdin.close()
+        process.stderr.close()
+
+
+def until(process, condition):
+    while not condition():
+        assert process.poll() is None
+
+
+def test_multilog_is_told_to_stop_in_the_middle_of_a_line(tmp_path, multilog):
+    """It reads that line to its end; what comes behind it in the pipe is for the next reader."""
+    process = multilog("e", "./d")
+    process.stdin.write(b"one\n")
+    assert process.stderr.readline() == b"one\n"
+    process.stdin.write(b"tw")
+    until(process, lambda: not unread(process))
+    process.send_signal(signal.SIGTERM)
+    process.stdin.write(b"o\nthree\n")
+    assert process.wait() == 0
+    assert (tmp_path / "d" / "current").read_bytes() == b"one\ntwo\n"
+    assert (tmp_path / "d" / "current").stat().st_mode & 0o777 == 0o744
+    assert unread(process) == 6
+
+
+def unread(process):
+    size = fcntl.ioctl(process.stdin.fileno(), 0x541B, b"\0" * 4)  # FIONREAD
+    return int.from_bytes(size, sys.byteorder)
+
+
+def test_multilog_rotates_when_it_is_told(tmp_path, multilog):
+    process = multilog("e", "./d")
+    process.stdin.write(b"one\n")
+    assert process.stderr.readline() == b"one\n"
+    until(process, lambda: (tmp_path / "d" / "current").read_bytes() == b"one\n")
+    process.send_signal(signal.SIGALRM)
+    until(process, lambda: len(os.listdir(tmp_path / "d")) == 4)
+    process.send_signal(signal.SIGALRM)  # nothing is in it now
+    process.stdin.write(b"two\n")
+    assert process.stderr.readline() == b"two\n"
+    process.send_signal(signal.SIGTERM)
+    assert process.wait() == 0
+    (old,) = [name for name in os.listdir(tmp_path / "d") if name[0] == "@"]
+    assert (tmp_path / "d" / old).read_bytes() == b"one\n"
+    assert (tmp_path / "d" / "current").read_bytes() == b"two\n"
+
+
+def test_multilog_killed_again_and_again_loses_nothing_that_it_had_finished(tmp_path, multilog):
+    """kill -9: each line that had been read and passed on is kept, once."""
+    shown = []
+    for turn in range(6):
+        process = multilog("s4096", "n50", "./d", "e")
+        for number in range(80):
+            line = b"%02d %02d " % (turn, number) + b"x" * 90 + b"\n"
+            process.stdin.write(line)
+            assert process.stderr.readline() == line  # which comes after it has been written to the directory
+            shown.append(line)
+        process.kill()
+        process.wait()
+    assert launch("multilog", "n50", "./d", cwd=tmp_path).returncode == 0
+    names = sorted(name for name in os.listdir(tmp_path / "d") if name[0] == "@")
+    assert b"".join((tmp_path / "d" / name).read_bytes() for name in names) == b"".join(shown)
+    assert sum(name.endswith(".u") for name in names) == 6
+
+
+def test_multilog_waits_asleep(multilog):
+    process = multilog("e", "./d")
+    process.stdin.write(b"ready\n")
+    assert process.stderr.readline() == b"ready\n"
+    until(process, lambda: asleep(process.pid))
+    before = switches(process.pid)
+    launch("tai64n")  # as long as a program takes
+    assert switches(process.pid) == before
+
+
+def asleep(pid):
+    with open(f"/proc/{pid}/syscall", "rb") as file:
+        return file.read().split()[0] in {b"7", b"73", b"271"}  # poll or ppoll
+
+
+def switches(pid):
+    with open(f"/proc/{pid}/status", "rb") as file:
+        return [line for line in file if b"ctxt_switches" in line]
