@@ -43,7 +43,9 @@ def cdb_hash(key: bytes) -> int:
 
 def cdb_hashes(keys: list[bytes]) -> list[int]:
     """The hashes of many keys, in their order; for thousands of keys several times faster than one by one."""
-    lengths = [len(key) for key in keys]
+    lengths = [*map(len, keys)]
+    if lengths and lengths.count(lengths[0]) == len(keys) >= _FEWEST_LANES and lengths[0]:
+        return _hash_lanes(b"".join(keys), lengths[0])
     order = sorted(range(len(keys)), key=lengths.__getitem__)
     lengths.sort()
     sorted_keys = [keys[number] for number in order]

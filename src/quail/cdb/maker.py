@@ -53,7 +53,7 @@ class Maker:
         size = len(key) + len(data)
         self.make_room(size)
         self._keys.append(key)
-        self._pending.append(_LENGTHS(len(key), len(data)) + key + data)
+        self._pending.append(encode(key, data))
         self._size += size + _RECORD_COST
         self._pending_size += size
         if len(self._keys) == _BATCH or self._pending_size > _BATCH_BYTES:
@@ -97,9 +97,10 @@ class Maker:
     def tables(self) -> Iterator[bytes]:
         """What stands behind the records, when all have been added: each table that has slots."""
         self._flush()
+        steps = [*range(1, 2 * max(map(len, self._members)) + 1)]
         for members in self._members:
             if members:
-                yield _table(members)
+                yield _table(members, steps)
 
     def _flush(self) -> None:
         if self._keys:
@@ -117,26 +118,34 @@ class Maker:
             append[h & 0xFF](position << 32 | h)
 
 
-def _table(members: "array[int]") -> bytes:
+def encode(key: bytes, data: bytes) -> bytes:
+    """A record as it stands in the file, for extend()."""
+    return _LENGTHS(len(key), len(data)) + key + data
+
+
+def _table(members: "array[int]", steps: list[int]) -> bytes:
     """Lay out a hash table: twice as many slots as members, each in the first free slot from its place on.
 
     Keys may have been chosen to meet in one place: from each taken slot leads a way on, which is one slot long at first, and
-    whoever went a long way makes it short for those who come after.
+    whoever went a long way makes it short for those who come after. `steps` are 1, 2, 3 and so on, enough of them.
     """
     slots = 2 * len(members)
     words = memoryview(members).cast("B").cast("I").tolist()
     table = [0] * slots
-    onward = [*range(1, slots), 0]
+    onward = steps[:slots]
+    onward[-1] = 0
     for h, member in zip(words[sys.byteorder == "big" :: 2], members, strict=True):
-        at = start = (h >> 8) % slots
-        while table[at]:
-            at = onward[at]
+        at = (h >> 8) % slots
+        if table[at]:
+            start = at
+            while table[at]:
+                at = onward[at]
+            if not 0 < at - start < _LONG_WAY:
+                while start != at:
+                    further = onward[start]
+                    onward[start] = at
+                    start = further
         table[at] = member
-        if not 0 <= at - start < _LONG_WAY:
-            while start != at:
-                further = onward[start]
-                onward[start] = at
-                start = further
     laid_out = array("Q", table)
     if sys.byteorder == "big":
         laid_out.byteswap()

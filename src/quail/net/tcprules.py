@@ -15,10 +15,14 @@ Source: the pages tcprules(1), tcprulescheck(1) and tcp-environ(5).
 from _collections_abc import Callable, Iterator
 
 from quail.cdb.file import Database, Follower
+from quail.cdb.layout import PAIR_SIZE
 from quail.errors import ConfigError
 
 _FILES_IN_MEMORY = 1 << 18  # rules files up to this size are decoded once; that takes a service some 10 ms
 _RANGE_END = 255
+_SHORT = 64  # bytes of an address
+_SAYINGS = 1 << 10
+_BATCH = 1 << 12  # lines
 
 
 class RuleError(ConfigError):
@@ -49,19 +53,38 @@ def compile_rules(text: bytes, path: str, *, lenient: bool = False) -> bytes:
     Raises RuleError. `lenient` skips lines without any colon, as the original does: a rule with a typing error in it then
     protects nobody.
     """
-    from quail.cdb.maker import Maker  # noqa: PLC0415  not for a program that only looks up: array loads collections
+    from quail.cdb.maker import Maker, encode  # noqa: PLC0415  not for a program that only looks up: array loads collections
 
     maker = Maker()
-    for number, whole in enumerate(text.split(b"\n"), 1):
-        line = whole.rstrip(b" \t")
-        if not line or line.startswith(b"#") or (lenient and b":" not in line):
-            continue
-        try:
-            address, data = _parse(line)
-            for each in _expand(address):
-                maker.add(each, data)
-        except ValueError as error:
-            raise RuleError(path, number, line, *error.args) from None
+    # Most lines of a long list say one of a few things, behind their first colon: its data, and how records with it start, by
+    # the length of their key. Comments may say the same, and ranges.
+    known: dict[bytes, tuple[bytes, list[bytes]]] = {}
+    odd = b"#" in text or b"-" in text
+    lines = text.split(b"\n")
+    for first in range(0, len(lines), _BATCH):
+        keys: list[bytes] = []
+        records: list[bytes] = []
+        add_key, add_record = keys.append, records.append
+        for number, whole in enumerate(lines[first : first + _BATCH], first + 1):
+            address, _, said = whole.partition(b":")
+            if said in known and not (odd and (b"-" in address or address[:1] == b"#")) and len(address) < _SHORT:
+                data, starts = known[said]
+                add_key(address)
+                add_record(starts[len(address)] + address + data)
+                continue
+            line = whole.rstrip(b" \t")
+            if not line or line.startswith(b"#") or (lenient and b":" not in line):
+                continue
+            try:
+                address, data = _parse(line)
+                expanded = [*_expand(address)]
+            except ValueError as error:
+                raise RuleError(path, number, line, *error.args) from None
+            keys += expanded
+            records += [encode(each, data) for each in expanded]
+            if len(known) < _SAYINGS and whole.partition(b":")[0] == address:
+                known[said] = data, [encode(bytes(length), data)[:PAIR_SIZE] for length in range(_SHORT)]
+        maker.extend(keys, records)
     return maker.to_bytes()
 
 
