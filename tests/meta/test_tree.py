@@ -33,6 +33,10 @@ SLOW = frozenset(("enum", "re", "signal", "socket", "contextlib", "collections")
 FOR_PEOPLE = {"qmail_qread", "qmail_qstat"}
 # Waits for name servers and other hosts, with the couriers of rspawn, which have an event loop (decision 0013).
 FOR_THE_WORLD = {"qmail_remote"}
+# Stops and starts what this machine has in /service.
+FOR_INIT = "daemontools.svscanboot"
+# Called without a word it would start what is in the current directory, and never end.
+WORDS = {"daemontools.svscan": ("/nonexistent",)}
 NOTHING: Mapping[str, str] = MappingProxyType({})
 LINES = 500
 
@@ -97,10 +101,18 @@ def loaded_by(
     return {line.rpartition("|")[2].strip() for line in told.splitlines() if line.startswith("import time:")}
 
 
-@pytest.mark.parametrize("program", sorted(set(PROGRAMS) - FOR_PEOPLE - FOR_THE_WORLD))
+@pytest.mark.parametrize("program", sorted(set(PROGRAMS) - FOR_PEOPLE - FOR_THE_WORLD - {FOR_INIT}))
 def test_programs_start_lean(program):
-    loaded = loaded_by(program)
+    loaded = loaded_by(program, *WORDS.get(program, ()))
     assert f"quail.programs.{program}" in loaded
+    assert loaded & HEAVY == set()
+
+
+def test_what_init_calls_starts_lean():
+    code = f"import sys; sys.path.append({SOURCE!r}); import quail.programs.{FOR_INIT}; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-I", "-S", "-c", code], capture_output=True, text=True, check=True)
+    loaded = set(done.stdout.split())
+    assert f"quail.programs.{FOR_INIT}" in loaded
     assert loaded & HEAVY == set()
 
 
