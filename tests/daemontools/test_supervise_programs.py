@@ -248,12 +248,15 @@ def test_many_services_of_one_svscan(street):
     with open(f"/proc/{svscan.pid}/task/{svscan.pid}/children", encoding="ascii") as file:
         pids = file.read().split()
     assert len(pids) == 75
-    sizes = []
+    sizes, shown = [], set()
     for pid in pids:
         with open(f"/proc/{pid}/comm", encoding="ascii") as file:
             assert file.read() == "supervise\n"
+        with open(f"/proc/{pid}/cmdline", "rb") as file:
+            shown.add(file.read().rstrip(b"\0").replace(b"\0", b" "))
         with open(f"/proc/{pid}/smaps_rollup", encoding="ascii") as file:
             sizes.append(next(int(line.split()[1]) for line in file if line.startswith("Pss:")))
         held = [os.readlink(f"/proc/{pid}/fd/{fd}") for fd in os.listdir(f"/proc/{pid}/fd")]
         assert len(held) <= 3 + 6, held  # lock, both ends of control, ok, and the two of its own pipe
+    assert shown == {b"supervise log", *(b"supervise s%d" % number for number in range(50))}
     assert sorted(sizes)[len(sizes) // 2] < 2048  # KiB

@@ -11,6 +11,7 @@ from quail.oserrors import words
 from quail.programs.become import preload, run_program
 from quail.programs.run import program, say
 from quail.supervise.scan import Scanner
+from quail.supervise.title import show_command
 
 _SUPERVISE = b"supervise"
 
@@ -30,7 +31,9 @@ def main(args: list[bytes]) -> int:
 
 
 def _supervise(name: str) -> None:
-    run_program([_SUPERVISE, os.fsencode(name)])
+    argv = [_SUPERVISE, os.fsencode(name)]
+    show_command(argv)  # if supervise is not exec'd
+    run_program(argv)
 
 
 if __name__ == "__main__":
