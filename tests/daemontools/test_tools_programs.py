@@ -176,6 +176,16 @@ def test_multilog_rotates_when_it_is_told(tmp_path, multilog):
     assert (tmp_path / "d" / "current").read_bytes() == b"two\n"
 
 
+def test_multilog_goes_on_when_nobody_hears_its_alerts(tmp_path, multilog):
+    process = multilog("e", "./d")
+    process.stderr.close()
+    process.stdin.write(b"one\n")
+    process.stdin.write(b"two\n")
+    process.stdin.close()
+    assert process.wait() == 0
+    assert (tmp_path / "d" / "current").read_bytes() == b"one\ntwo\n"
+
+
 def test_multilog_killed_again_and_again_loses_nothing_that_it_had_finished(tmp_path, multilog):
     """kill -9: each line that had been read and passed on is kept, once."""
     shown = []

@@ -16,6 +16,7 @@ from quail.supervise.multilog.script import parse
 @program("multilog")
 def main(args: list[bytes]) -> None:
     os.umask(0o022)
+    signal.signal(signal.SIGPIPE, signal.SIG_IGN)  # whoever hears alerts may go away; the lines are logged all the same
     events = Events(signal.SIGTERM, signal.SIGALRM)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGTERM, signal.SIGALRM))
     follow(Logger(parse(args), say=_say, alert=_alert), events)

@@ -56,7 +56,7 @@ class Splitter:
             pieces.append((MORE, b"\n"))
         elif self._partial:
             pieces.append((BLOCK, self._partial + b"\n"))
-        self.__init__()  # type: ignore[misc]  # as new
+        self._partial, self._inside = b"", False
         return pieces
 
 
