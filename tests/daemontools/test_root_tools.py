@@ -13,6 +13,10 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 LIMITS = "prlimit --noheadings -o RESOURCE,SOFT,HARD"
 ENVIRONMENT = 'sh -c \'env -0 | tr "\\0\\n" "\\n^" | grep -v ^PATH | sort\''
 SESSION = "pgrphack sh -c 'ps -o pid=,pgid=,sid= $$ | awk \"{print \\$1==\\$2, \\$2==\\$3}\"'"
+TITLE = (
+    "mkfifo p; readproctitle log .......... < p & exec 3> p; printf '{}' >&3; "
+    "until tr '\\0' '|' < /proc/$!/cmdline | grep -o '[^|]*ijk|$'; do :; done; exec 3>&-; wait $!; echo $?"
+)
 COMMANDS = [
     # Users.
     "setuidgid", "setuidgid nobody", "setuidgid nosuch id", "setuidgid nobody id", "setuidgid -x nobody id",
@@ -45,6 +49,8 @@ COMMANDS = [
     "fghack sh -c 'ls /proc/self/fd'", "fghack sh -c '(sleep 0.3; echo late)& exit 4'; echo $?",
     "pgrphack", "pgrphack nosuch", "pgrphack -x true", SESSION,
     "setsid -w pgrphack echo hi",
+    "readproctitle", "readproctitle a", "readproctitle a bbbb", "readproctitle a bbbbb", "readproctitle a b ccccccc",
+    *[TITLE.format(text) for text in ("ijk", "abc\\0defghijk", "a\\nb\\377cijk", "x\\0\\0\\0ijk")],
     # Stamps.
     "tai64n </dev/null", "tai64n < data > /dev/full; echo $?", "tai64nlocal < data > /dev/full; echo $?",
     "tai64nlocal a b < data",

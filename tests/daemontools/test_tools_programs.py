@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import random
 import resource
 import signal
 import subprocess
@@ -9,6 +10,8 @@ import sys
 
 import pytest
 from tests.programs.launch import launch, module
+
+from quail.supervise.multilog.logger import READ_SIZE
 
 LABEL = "@4000000037c219bf2ef02e94"
 TIME = b"1999-08-24 04:04:05.787492500"
@@ -202,6 +205,48 @@ def test_multilog_killed_again_and_again_loses_nothing_that_it_had_finished(tmp_
     names = sorted(name for name in os.listdir(tmp_path / "d") if name[0] == "@")
     assert b"".join((tmp_path / "d" / name).read_bytes() for name in names) == b"".join(shown)
     assert sum(name.endswith(".u") for name in names) == 6
+
+
+@pytest.mark.parametrize(("processor", "turns", "most_read"), [([], 10, 200_000), (["!cat; cat <&4 >&5"], 8, 40_000)])
+def test_multilog_killed_at_any_moment(tmp_path, processor, turns, most_read):
+    """What it has read from a file is known by the file's offset: all lines but those of the last piece are kept, once."""
+    picks = random.Random(2)
+    size, number = 100, 30_000
+    (tmp_path / "input").write_bytes(b"".join(b"%099d\n" % each for each in range(number)))
+    words = [sys.executable, "-m", module("multilog"), "s4096", "n9999", *processor, "./d"]
+    wanted = []
+    with open(tmp_path / "input", "rb", buffering=0) as file:
+        for _ in range(turns):
+            began = file.tell()
+            target = began + picks.randrange(1, most_read)
+            with subprocess.Popen(words, cwd=tmp_path, stdin=file) as process:
+                until(process, lambda target=target: file.tell() >= target)
+                process.kill()
+            # The line over which it was killed before is read from its middle.
+            wanted += range(-(-began // size), (file.tell() - READ_SIZE) // size)
+    assert launch("multilog", "n9999", "./d", cwd=tmp_path).returncode == 0
+    kept = []
+    for name in sorted(name for name in os.listdir(tmp_path / "d") if name[0] == "@"):
+        lines = (tmp_path / "d" / name).read_bytes().split(b"\n")
+        kept += [int(line) for line in lines if len(line) == size - 1]
+    assert kept == sorted(set(kept))
+    assert set(wanted) - set(kept) == set()
+
+
+def test_multilog_rotates_as_often_as_it_is_told_and_loses_nothing(tmp_path, multilog):
+    process = multilog("e", "n9999", "./d")
+    lines = [b"%099d\n" % number for number in range(500)]
+    process.stdin.write(lines[0])
+    assert process.stderr.readline() == lines[0]
+    for line in lines[1:]:
+        process.stdin.write(line)
+        process.send_signal(signal.SIGALRM)
+        until(process, lambda: not unread(process))
+    process.stdin.close()
+    assert process.wait() == 0
+    names = sorted(name for name in os.listdir(tmp_path / "d") if name[0] == "@")
+    assert names
+    assert b"".join((tmp_path / "d" / name).read_bytes() for name in [*names, "current"]) == b"".join(lines)
 
 
 def test_multilog_waits_asleep(multilog):

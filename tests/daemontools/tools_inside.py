@@ -10,7 +10,8 @@ import subprocess
 import sys
 
 NAMES = (
-    "envdir", "envuidgid", "fghack", "multilog", "pgrphack", "setlock", "setuidgid", "softlimit", "tai64n", "tai64nlocal",
+    "envdir", "envuidgid", "fghack", "multilog", "pgrphack", "readproctitle",
+    "setlock", "setuidgid", "softlimit", "tai64n", "tai64nlocal",
 )  # fmt: skip
 THEIRS = "/opt/oracles/daemontools/usr/bin"
 OURS = "/ours"
