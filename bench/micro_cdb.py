@@ -1,9 +1,13 @@
 """What a look-up costs in a cdb and in the access rules, and what it costs to make a cdb. Prints microseconds for each call.
 
-usage: python -m bench.micro_cdb
+usage: python -m bench.micro_cdb [beside]
+
+beside: in the test root, interleaved with the originals, ratios of medians (bench/inside/cdb_beside.py).
 """
 
 import os
+import shutil
+import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -28,7 +32,21 @@ def report(what: str, call: Callable[[], object]) -> None:
     print(f"{what:<44}{best / CALLS * 1e6:8.2f} us")
 
 
+def beside() -> None:
+    """Everything of which there is an original, beside it."""
+    from tests.root.testroot import TestRoot  # noqa: PLC0415  needs uid 0
+
+    with tempfile.TemporaryDirectory() as directory:
+        shutil.copy(os.path.join(os.path.dirname(__file__), "inside/cdb_beside.py"), directory)
+        with TestRoot.get().enter({directory: "/srv/bench"}) as box:
+            words = ["python3", "/srv/bench/cdb_beside.py", "/srv/bench"]
+            print(box.run(words, env={"PYTHONPATH": "/opt/quail/src"}, timeout=600).stdout, end="")
+
+
 def main() -> None:
+    if sys.argv[1:] == ["beside"]:
+        beside()
+        return
     with tempfile.TemporaryDirectory() as directory:
         path = f"{directory}/users.cdb"
         maker = Maker()

@@ -2,14 +2,23 @@
 
 import hashlib
 import struct
+from array import array
 
 import pytest
 
+from quail.cdb import reader as cdb_reader
 from quail.cdb.layout import cdb_hash, cdb_hashes
-from quail.cdb.maker import Maker
-from quail.cdb.reader import Reader
+from quail.cdb.maker import Maker, TooMuchError, _table, encode
 from quail.errors import PeerError, PermanentError
 
+
+@pytest.fixture(params=["Reader", "MemoryReader"], autouse=True)
+def kind(request, monkeypatch):
+    """Every test for both kinds of readers."""
+    monkeypatch.setattr(f"{__name__}.Reader", getattr(cdb_reader, request.param))
+
+
+Reader = cdb_reader.Reader
 ODD = [(b"", b""), (b"", b"again"), (b"\0\n->", b"+1,1:a->b\n"), (b"k" * 33, b"d"), (b"one", b""), (b"one", b"2nd")]
 
 
@@ -75,9 +84,8 @@ def test_hashing_no_keys():
     assert cdb_hashes([]) == []
 
 
-@pytest.mark.parametrize("view", [bytes, memoryview])
-def test_duplicates_are_found_in_the_order_they_were_added(view):
-    reader = Reader(view(make([(b"k", b"1"), (b"other", b"x"), (b"k", b"2"), (b"k", b"3")])))
+def test_duplicates_are_found_in_the_order_they_were_added():
+    reader = Reader(bytes(make([(b"k", b"1"), (b"other", b"x"), (b"k", b"2"), (b"k", b"3")])))
     assert [reader.get(b"k", skip) for skip in range(5)] == [b"1", b"2", b"3", None, None]
     assert reader.get(b"other") == b"x"
     assert reader.get(b"nothing") is None
@@ -125,6 +133,75 @@ def test_the_real_limit_is_4_gib():
     with pytest.raises(PermanentError, match="under 4 GiB"):
         maker.add(b"", Endless())
     assert maker.to_bytes() == make([])
+
+
+def test_with_a_sink_the_records_go_there_and_the_rest_is_the_same():
+    pieces = []
+    maker = Maker(sink=pieces.append)
+    for key, data in GOLDEN[3][0]:
+        maker.add(key, data)
+    maker.extend([b"x", b"yz"], [encode(b"x", b"1"), encode(b"yz", b"")])
+    header = maker.header()
+    assert header + b"".join(pieces) + b"".join(maker.tables()) == make([*GOLDEN[3][0], (b"x", b"1"), (b"yz", b"")])
+
+
+def test_many_at_once_are_refused_together():
+    maker = Maker(limit=len(make([(b"a", b"1"), (b"b", b"2")])))
+    with pytest.raises(TooMuchError):
+        maker.extend([b"a", b"b"], [encode(b"a", b"1"), encode(b"b", b"22")])
+    maker.extend([b"a", b"b"], [encode(b"a", b"1"), encode(b"b", b"2")])
+    assert maker.to_bytes() == make([(b"a", b"1"), (b"b", b"2")])
+
+
+def test_room_is_asked_for_before_data_is_read():
+    maker = Maker(limit=2048 + 24 + 10)
+    maker.make_room(10)
+    with pytest.raises(TooMuchError):
+        maker.make_room(11)
+
+
+def plain_table(members, slots):
+    """As the format page says it."""
+    table = [(0, 0)] * slots
+    for h, position in members:
+        at = (h >> 8) % slots
+        while table[at][1]:
+            at = (at + 1) % slots
+        table[at] = (h, position)
+    return b"".join(struct.pack("<LL", *pair) for pair in table)
+
+
+@pytest.mark.parametrize("starts", ["one", "behind each other", "at the end", "all over"])
+def test_tables_of_keys_that_meet_are_laid_out_as_ever(starts):
+    count = 300
+    place = {
+        "one": lambda n: 7,
+        "behind each other": lambda n: n // 2,
+        "at the end": lambda n: 599 - n % 5,
+        "all over": lambda n: n * 7919 % 600,
+    }
+    members = [(place[starts](n) << 8 | 5, 2048 + n) for n in range(count)]
+    packed = array("Q", [position << 32 | h for h, position in members])
+    assert _table(packed, [*range(1, 700)]) == plain_table(members, 2 * count)
+
+
+@pytest.mark.parametrize("starts", ["one", "rising"])
+def test_keys_that_were_chosen_to_meet_cost_no_square(starts):
+    class Counting(list):
+        steps = 0
+
+        def __getitem__(self, at):
+            if not isinstance(at, slice):
+                Counting.steps += 1
+                return super().__getitem__(at)
+            return Counting(super().__getitem__(at))
+
+    count = 4000
+    first = [0] * (count // 2) + ([0] * (count // 2) if starts == "one" else [*range(count // 2)])
+    _table(
+        array("Q", [2048 + n << 32 | place << 8 for n, place in enumerate(first)]), Counting(range(1, 2 * count + 1))
+    )
+    assert Counting.steps < 40 * count
 
 
 @pytest.mark.parametrize("size", [0, 1, 8, 2047])
