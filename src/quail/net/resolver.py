@@ -31,7 +31,6 @@ from quail.net.resolver_query import (
     ServerFailed,
     ask,
     plain_name,
-    read,
     wire_name,
 )
 
@@ -204,8 +203,7 @@ class Resolver:
                 edns = not attempt and self._plain.get(server, 0.0) <= self._clock()
                 patience = min(left, timeout * (1 << attempt))
                 try:
-                    message = await ask(server, name, kind, edns=edns, tcp=configuration.use_tcp, patience=patience)
-                    answer = read(message, name, kind)
+                    answer = await ask(server, name, kind, edns=edns, tcp=configuration.use_tcp, patience=patience)
                 except ServerFailed as error:
                     servers.remove(server)  # it would say the same again
                     reason = f"{server[0]} {error}"

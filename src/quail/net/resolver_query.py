@@ -32,6 +32,7 @@ from dns.rdatatype import AAAA, CNAME, MX, OPT, PTR, SOA, TXT, A, RdataType
 
 from quail.control.nameservers import Server
 from quail.errors import PermanentError
+from quail.net.resolver_wire import Record, plain
 
 __all__ = [
     "AAAA",
@@ -64,12 +65,6 @@ _IN_NAMES = bytes(byte for byte in range(33, 127) if byte != ord("\\"))
 _NO_SOA = 60  # seconds that "there is none" holds if the answer does not say
 _LONGEST_TTL = 86_400
 _LONGEST_NEGATIVE = 300
-
-Record = str | bytes | tuple[int, bytes]
-"""An address (A, AAAA), a name (PTR), a text (TXT), or preference and name (MX).
-
-Names are lower case, without the dot at the end.
-"""
 
 
 class NoSuchHost(PermanentError):  # noqa: N818  a finding, named as postmasters say it
@@ -124,14 +119,14 @@ def wire_name(name: bytes) -> dns.name.Name:
 class _Query:
     """A question as it is sent, `wire`. Made here, not by the library, which takes as long for it as for reading the answer."""
 
-    __slots__ = ("_question", "wire")
+    __slots__ = ("question", "wire")
 
     def __init__(self, name: dns.name.Name, kind: RdataType, edns: bool) -> None:
-        self._question = b"".join(bytes([len(label)]) + label for label in name.labels) + struct.pack(
+        self.question = b"".join(bytes([len(label)]) + label for label in name.labels) + struct.pack(
             "!HH", kind, dns.rdataclass.IN
         )
         header = os.urandom(2) + struct.pack("!HHHHH", dns.flags.RD, 1, 0, 0, edns)
-        self.wire = header + self._question + (_OPT if edns else b"")
+        self.wire = header + self.question + (_OPT if edns else b"")
 
     def fits(self, answer: bytes) -> bool:
         """Whether it answers this question. A server that could not read the question may leave it out of its complaint."""
@@ -140,22 +135,27 @@ class _Query:
         questions = int.from_bytes(answer[4:6], "big")
         if not questions:
             return answer[3] & 0x0F != dns.rcode.NOERROR
-        asked = answer[_HEADER : _HEADER + len(self._question)]
-        return questions == 1 and asked.lower() == self._question.lower()
+        asked = answer[_HEADER : _HEADER + len(self.question)]
+        return questions == 1 and asked.lower() == self.question.lower()
 
 
 async def ask(
     server: Server, name: dns.name.Name, kind: RdataType, *, edns: bool, tcp: bool, patience: float
-) -> dns.message.Message:
-    """The server's answer: NOERROR or NXDOMAIN, whole.
+) -> Answer:
+    """What the server says of the name: NOERROR or NXDOMAIN, whole.
 
     UDP unless `tcp`, then TCP if it was cut. TimeoutError after `patience` seconds; OSError; ServerFailed.
     """
     query = _Query(name, kind, edns)
     async with asyncio.timeout(patience):
-        message = None if tcp else await _over_udp(server, query)
-        if message is None:
-            message = await _over_tcp(server, query)
+        data = None if tcp else await _over_udp(server, query)
+        if data is None:
+            data = await _over_tcp(server, query)
+    found = plain(data, query.question, kind)
+    if found is not None:
+        records, ttl = found
+        return Answer(records, max(1, min(_LONGEST_TTL, ttl)), exists=True, links=0, follow=None)
+    message = _parse(data)
     code = message.rcode()
     if edns and code in {dns.rcode.FORMERR, dns.rcode.NOTIMP, dns.rcode.BADVERS}:
         return await ask(server, name, kind, edns=False, tcp=tcp, patience=patience)
@@ -163,7 +163,7 @@ async def ask(
         raise ServerFailed(f"says {dns.rcode.to_text(code)}")
     if not message.answer and not message.flags & (dns.flags.RA | dns.flags.AA):
         raise ServerFailed("knows nothing and asks nobody")  # a lame delegation, or no resolver at all
-    return message
+    return read(message, name, kind)
 
 
 def _socket(server: Server, kind: socket.SocketKind) -> tuple[socket.socket, tuple[Any, ...]]:
@@ -175,7 +175,7 @@ def _socket(server: Server, kind: socket.SocketKind) -> tuple[socket.socket, tup
     return made, address
 
 
-async def _over_udp(server: Server, query: _Query) -> dns.message.Message | None:
+async def _over_udp(server: Server, query: _Query) -> bytes | None:
     """None: the answer was cut."""
     loop = asyncio.get_running_loop()
     sock, address = _socket(server, socket.SOCK_DGRAM)
@@ -185,10 +185,10 @@ async def _over_udp(server: Server, query: _Query) -> dns.message.Message | None
         while True:
             data = await loop.sock_recv(sock, _LONGEST_DATAGRAM)
             if query.fits(data):
-                return None if data[2] & _CUT else _parse(data)
+                return None if data[2] & _CUT else data
 
 
-async def _over_tcp(server: Server, query: _Query) -> dns.message.Message:
+async def _over_tcp(server: Server, query: _Query) -> bytes:
     loop = asyncio.get_running_loop()
     sock, address = _socket(server, socket.SOCK_STREAM)
     with sock:
@@ -203,7 +203,7 @@ async def _over_tcp(server: Server, query: _Query) -> dns.message.Message:
     answer = data[2 : 2 + int.from_bytes(data[:2], "big")]
     if not query.fits(answer) or answer[2] & _CUT:
         raise ServerFailed("gives no whole answer")
-    return _parse(answer)
+    return answer
 
 
 def _parse(data: bytes) -> dns.message.Message:
