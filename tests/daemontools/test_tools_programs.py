@@ -189,6 +189,15 @@ def test_multilog_goes_on_when_nobody_hears_its_alerts(tmp_path, multilog):
     assert (tmp_path / "d" / "current").read_bytes() == b"one\ntwo\n"
 
 
+def test_multilog_without_its_descriptors(tmp_path):
+    words = f"{sys.executable} -m {module('multilog')}"
+    subprocess.run(
+        ["sh", "-c", f"{words} e ./a <&-; echo one | {words} e ./b 2>&- >&-"], cwd=tmp_path, check=True, timeout=60
+    )
+    assert (tmp_path / "a" / "current").read_bytes() == b""
+    assert (tmp_path / "b" / "current").read_bytes() == b"one\n"
+
+
 def test_multilog_killed_again_and_again_loses_nothing_that_it_had_finished(tmp_path, multilog):
     """kill -9: each line that had been read and passed on is kept, once."""
     shown = []

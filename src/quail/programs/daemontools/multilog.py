@@ -17,9 +17,19 @@ from quail.supervise.multilog.script import parse
 def main(args: list[bytes]) -> None:
     os.umask(0o022)
     signal.signal(signal.SIGPIPE, signal.SIG_IGN)  # whoever hears alerts may go away; the lines are logged all the same
+    _fill()
     events = Events(signal.SIGTERM, signal.SIGALRM)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGTERM, signal.SIGALRM))
     follow(Logger(parse(args), say=_say, alert=_alert), events)
+
+
+def _fill() -> None:
+    """No file of ours may have the number of a descriptor that we were started without."""
+    for fd in (0, 1, 2):
+        try:
+            os.fstat(fd)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # which gets the lowest number that is free
 
 
 def _say(text: str) -> None:
