@@ -192,7 +192,7 @@ def test_multilog_goes_on_when_nobody_hears_its_alerts(tmp_path, multilog):
 def test_multilog_without_its_descriptors(tmp_path):
     words = f"{sys.executable} -m {module('multilog')}"
     subprocess.run(
-        ["sh", "-c", f"{words} e ./a <&-; echo one | {words} e ./b 2>&- >&-"], cwd=tmp_path, check=True, timeout=60
+        ["sh", "-c", f"{words} e ./a <&-; echo one | {words} e ./b 2>&-"], cwd=tmp_path, check=True, timeout=60
     )
     assert (tmp_path / "a" / "current").read_bytes() == b""
     assert (tmp_path / "b" / "current").read_bytes() == b"one\n"
