@@ -73,7 +73,7 @@ class Desk:
 
     def report(self, letter, text=b"why\n"):
         delivery = self.started.pop(0)
-        self.service._report(delivery.number, letter, text)
+        self.service._report(delivery.deliveries[0].number, letter, text)
         self.service.dispatcher.dispatch()
         self.write()
         return delivery
