@@ -73,7 +73,7 @@ class Desk:
 
     def report(self, letter, text=b"why\n"):
         delivery = self.started.pop(0)
-        self.service._report(delivery.deliveries[0].number, letter, text)
+        self.service._report(delivery.deliveries[0].number, letter, text, False)
         self.service.dispatcher.dispatch()
         self.write()
         return delivery
@@ -159,11 +159,11 @@ def test_a_large_bounce_is_a_file(desk):
 
 def test_a_bounce_that_cannot_be_written_is_tried_again(desk):
     desk.accept(b"joe@here")
-    desk.service._report(desk.started.pop().number, b"D", b"no\n")
+    desk.service._report(desk.started.pop().deliveries[0].number, b"D", b"no\n", False)
     desk.write()  # the mark
     assert desk.live() == [2]
     desk.calls.fail["pwritev"] = OSError(28, "No space left on device")
-    desk.service._report(desk.started.pop().number, b"D", b"no\n")
+    desk.service._report(desk.started.pop().deliveries[0].number, b"D", b"no\n", False)
     desk.write()
     assert desk.service.dispatcher.suspended
     desk.calls.fail.clear()
