@@ -129,7 +129,7 @@ def test_a_bounce_is_queued_before_its_message_is_over(desk):
     desk.report(b"D", b"no such user\n")
     assert desk.live() == [2]
     (bounce,) = desk.started
-    assert (bounce.sender, bounce.address) == (b"", b"alice@x.org")
+    assert (bounce.sender, bounce.deliveries[0].address) == (b"", b"alice@x.org")
     assert desk.body(2).startswith(b"Received: (qmail 2 invoked for bounce); ")
     assert b"<joe@here>:\nno such user\n" in desk.body(2)
     order = [line for line in desk.lines if "bounce msg" in line or "new msg 2" in line or "end msg 1" in line]
@@ -141,7 +141,7 @@ def test_bounces_of_bounces_come_to_an_end(desk):
     desk.report(b"D")
     desk.report(b"D")
     (double,) = desk.started
-    assert (double.sender, double.address) == (b"#@[]", b"postmaster@here")
+    assert (double.sender, double.deliveries[0].address) == (b"#@[]", b"postmaster@here")
     desk.report(b"D")
     assert desk.live() == []
     assert desk.said("triple bounce: discarding bounce/3") == 1
