@@ -119,7 +119,7 @@ def desk(tmp_path, monkeypatch):
 def test_from_new_to_end(desk):
     desk.accept(b"joe@here")
     assert desk.client.replies == [b"K1"]
-    assert desk.report(b"K").address == b"joe@here"
+    assert desk.report(b"K").deliveries[0].address == b"joe@here"
     assert desk.live() == []
     assert desk.said("end msg 1") == 1
 
