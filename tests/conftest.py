@@ -5,6 +5,7 @@ reason, and fails when CI=true: there the root is part of the promise.
 """
 
 import os
+import signal
 
 import pytest
 from tests.root.image import RootUnavailableError
@@ -29,3 +30,12 @@ def test_root():
         if os.environ.get("CI") == "true":
             pytest.fail(f"CI must run the tests in the test root, which cannot be made: {error}", pytrace=False)
         pytest.skip(f"did not run, no test root: {error}")
+
+
+@pytest.fixture(autouse=True)
+def _broken_pipes_are_errors():
+    """A test that lets a signal have its default, as what it tests does before exec, must not end the tests after it."""
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGPIPE, signal.SIGXFSZ)}
+    yield
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
