@@ -82,8 +82,8 @@ def check_file(data, keys):
     if records is not PeerError:
         assert sum(8 + len(key) + len(value) for key, value in records) <= len(data)
     distances = answer(lambda: list(slow.distances(1024)))
-    assert distances is PeerError or len(distances) * 8 <= 256 * len(data)
-    assert watched.looks <= 4 * (len(data) // 8 + 1) * (4 * len(keys) + 8) + 2 * 256 * (len(data) // 8 + 1)
+    assert distances is PeerError or len(distances) * 8 <= len(data)
+    assert watched.looks <= 4 * (len(data) // 8 + 1) * (4 * len(keys) + 8) + len(data) // 4
     pieces = iter([data[at : at + 700] for at in range(0, len(data), 700)])
     out = []
     answer(write_text, lambda _size: next(pieces, b""), out.append)

@@ -89,6 +89,8 @@ class Reader:
 
     def distances(self, longest_key: int) -> Iterator[int]:
         """Of every slot whose record has no longer key: how many slots it lies behind the place of its hash."""
+        if sum(slots for _, slots in self._tables) * PAIR_SIZE > self._size:  # they lie over each other
+            raise PeerError(_DAMAGED)
         for table, slots in self._tables:
             end = table + slots * PAIR_SIZE
             for start in range(table, end, _STRETCH):
