@@ -268,6 +268,12 @@ class TestDamage:
         with pytest.raises(PeerError):
             assert [reader.get(key) for key in (b"a", b"b")]
 
+    def test_tables_over_each_other_are_not_walked_through(self):
+        assert sorted(Reader(self.data).distances(1)) == [0, 0]
+        both = struct.pack("<LL", self.table, 2)
+        with pytest.raises(PeerError):
+            list(Reader(both * 256 + self.data[2048:]).distances(1))
+
     @pytest.mark.parametrize(("at", "lie"), [(2048, 2**32 - 1), (2052, 2**32 - 1), (2052, 3), (2048, 100)])
     def test_walking_over_a_lying_record(self, at, lie):
         with pytest.raises(PeerError):

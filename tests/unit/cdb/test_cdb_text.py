@@ -106,3 +106,24 @@ def test_a_lying_length_is_not_reserved():
     with pytest.raises(PeerError, match="truncated file"):
         write_text(in_pieces(bytes(data), 100), out.append)
     assert b"".join(out).startswith(b"+4294967295,4294967295:ab")
+
+
+def test_the_number_of_an_entry_counts_those_that_were_read_in_bulk():
+    with pytest.raises(PeerError, match=r"^entry 501: entry must start"):
+        TextReader(in_pieces(written(RECORDS[:500])[:-1] + b"x", 1 << 20), Maker()).run()
+
+
+def test_data_full_of_starts_of_records_is_not_split_again_and_again(chunk):
+    class Counting(Maker):
+        calls = 0
+
+        def extend(self, keys, records):
+            Counting.calls += 1
+            super().extend(keys, records)
+
+    records = [(b"a%d" % n, b"\n+\n+") for n in range(2000)]
+    text = written(records)
+    maker = Counting()
+    TextReader(in_pieces(text, 1 << 20), maker).run()
+    assert maker.to_bytes() == made(records)
+    assert Counting.calls <= 2 * len(text) // cdb_text._CHUNK + 2

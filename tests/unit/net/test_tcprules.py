@@ -6,6 +6,7 @@ import os
 
 import pytest
 
+from quail.cdb.maker import Maker
 from quail.cdb.reader import Reader
 from quail.errors import TemporaryError
 from quail.net import tcprules
@@ -272,3 +273,25 @@ def test_an_unreadable_file_lets_nobody_in_until_it_is_mended(path, trouble):
         path.rmdir()
     replace(path, good)
     assert not rules.decide(b"1.2.9.9").deny
+
+
+@pytest.mark.parametrize(
+    "addresses",
+    [
+        [b"2001:db8::1", b"2002:db8::1", b"db8::1"],
+        [b"1.2.3.4", b"x" * 63, b"x" * 64, b"x" * 200],
+        [b"1.2.3.4", b"=a-b.c", b"", b"=", b"joe@1.2.3.4"],
+    ],
+)
+def test_what_many_lines_say_goes_to_the_address_of_each(addresses):
+    said = b':allow,A="b"'
+    maker = Maker()
+    for address in addresses:
+        maker.add(address, b"+A=b\0")
+    lines = [address + said for address in addresses]
+    assert compile_rules(b"\n".join(lines), "x") == maker.to_bytes()
+    commented = [b"# " + lines[0], *lines, b"#" + lines[0], b""]
+    assert compile_rules(b"\n".join(commented), "x") == maker.to_bytes()
+    with pytest.raises(RuleError) as caught:
+        compile_rules(b"\n".join([*lines, *lines[:1] * 9000, b"1.2:nothing"]), "x")
+    assert caught.value.line == len(lines) + 9001
