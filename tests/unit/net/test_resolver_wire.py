@@ -81,6 +81,7 @@ def test_no_bytes_make_it_fail(data):
         response("MX", [r"10 m\032x.example.test."]),
         response("A", ["192.0.2.1"]).replace(b"\0\1\0\1\0\0\1\x2c", b"\0\5\0\1\0\0\1\x2c"),  # an alias in its place
     ],
+    ids=["no records", "of another name", "an odd name", "an alias"],  # else they would have the random ids of messages
 )
 def test_left_to_the_library(data):
     assert plain(data, question("MX"), MX) is None
