@@ -23,8 +23,8 @@ import uvloop
 from quail.message import received
 from quail.queue.handover import END, Reply, encode_envelope
 from quail.queue.store import Entry
+from quail.services.inbound import handoff
 from quail.services.queue.intake import Incoming, Intake
-from quail.services.smtpd import handoff
 
 SESSIONS = 20
 MESSAGES = 20_000

@@ -14,7 +14,7 @@ from quail.cli import bundles, code
 from quail.cli.init_single import init_single
 
 STARTS = 40
-MODULE = "quail.programs.qmail_inject"
+MODULE = "quail.programs.qmail.qmail_inject"
 MESSAGE = b"To: joe\nSubject: hello\n\nhello\n"
 CALL = f"from {MODULE} import main;main()"
 

@@ -10,7 +10,7 @@ import sys
 
 STARTS = 15
 PATH = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "src")
-PROGRAMS = ("qmail_queue", "qmail_smtpd", "tcprulescheck", "qmail_qstat")
+PROGRAMS = ("qmail.qmail_queue", "qmail.qmail_smtpd", "ucspi.tcprulescheck", "qmail.qmail_qstat")
 MODULES = (
     "os", "_socket", "socket", "signal", "asyncio", "ssl", "argparse", "logging", "dataclasses", "typing", "pathlib",
     "tempfile", "subprocess", "uvloop", "click",
@@ -35,7 +35,7 @@ def main() -> None:
     print(f"{'the interpreter alone':<36}{bare:8.1f} ms")
     for program in PROGRAMS:
         took = milliseconds(f"import quail.programs.{program}")
-        print(f"{program.replace('_', '-'):<36}{took:8.1f} ms{took / bare:8.2f} times")
+        print(f"{program:<36}{took:8.1f} ms{took / bare:8.2f} times")
     for module in MODULES:
         took = milliseconds(f"import {module}")
         print(f"{'with ' + module:<36}{took:8.1f} ms{took / bare:8.2f} times")

@@ -28,19 +28,20 @@ READERS = {
     "delivery/settings": "lspawn",
     "services/queue": "queue",
     "services/smtpd": "smtpd",
+    "services/inbound": "smtpd",
     "policy/smtp": "smtpd",
     "cli/serve": "serve",
     "cli/members": "serve",
 }
-SHOWING = ("control/", "cli/config", "cli/init", "cli/user", "cli/run", "cli/home", "programs/qmail_showctl")
-ALONE = "programs/qmail_smtpd"  # on descriptors 0 and 1 it does the work of smtpd and users
+SHOWING = ("control/", "cli/config", "cli/init", "cli/user", "cli/run", "cli/home", "programs/qmail/qmail_showctl")
+ALONE = "programs/qmail/qmail_smtpd"  # on descriptors 0 and 1 it does the work of smtpd and users
 
 
 def readers_of(module: str) -> set[str]:
     if module.startswith(ALONE):
         return set()
     if module.startswith("programs/"):
-        return {module.removeprefix("programs/").removesuffix(".py").replace("_", "-")}
+        return {os.path.basename(module).removesuffix(".py").replace("_", "-")}
     return next((set(readers.split()) for start, readers in READERS.items() if module.startswith(start)), set())
 
 
@@ -106,7 +107,7 @@ def test_what_is_said_to_be_absent_is_not_read() -> None:
 @pytest.mark.parametrize("name", ["qmail-qmqpc"])
 def test_absent_programs_are_absent(name: str) -> None:
     assert name in NOT_YET
-    assert not os.path.exists(f"{SOURCE}/programs/{name.replace('-', '_')}.py")
+    assert not os.path.exists(f"{SOURCE}/programs/qmail/{name.replace('-', '_')}.py")
 
 
 @pytest.mark.parametrize(

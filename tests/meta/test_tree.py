@@ -17,7 +17,7 @@ from quail.cli.init_single import init_single
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 SOURCE = f"{ROOT}/src"
 MODULES = sorted(os.path.relpath(path, SOURCE) for path in glob.glob(f"{SOURCE}/quail/**/*.py", recursive=True))
-# Modules below quail.programs, such as qmail_queue and ucspi.tcpserver.
+# Modules below quail.programs, such as qmail.qmail_queue and ucspi.tcpserver.
 PROGRAMS = sorted(
     path.removesuffix(".py").replace("/", ".")
     for path in glob.glob("**/*.py", root_dir=f"{SOURCE}/quail/programs", recursive=True)
@@ -30,9 +30,9 @@ HEAVY = frozenset((
 # What makes enums, compiles patterns or loads half a dozen other modules before a program has begun.
 SLOW = frozenset(("enum", "re", "signal", "socket", "contextlib", "collections"))
 # A person calls these now and then, to ask the queue service, whose answers are JSON.
-FOR_PEOPLE = {"qmail_qread", "qmail_qstat"}
+FOR_PEOPLE = {"qmail.qmail_qread", "qmail.qmail_qstat"}
 # Waits for name servers and other hosts, with the couriers of rspawn, which have an event loop (decision 0013).
-FOR_THE_WORLD = {"qmail_remote"}
+FOR_THE_WORLD = {"qmail.qmail_remote"}
 # Stops and starts what this machine has in /service.
 FOR_INIT = "daemontools.svscanboot"
 # Called without a word it would start what is in the current directory, and never end.
@@ -126,7 +126,7 @@ def test_programs_for_people_load_no_loop(program):
 def test_a_message_through_qmail_queue_loads_nothing_slow(tmp_path):
     home = str(tmp_path / "home")
     init_single(home, name="joe")
-    loaded = loaded_by("qmail_queue", home=home, stdin=b"Subject: x\n\n", envelope=b"Fa@b\0Tc@d\0\0")
+    loaded = loaded_by("qmail.qmail_queue", home=home, stdin=b"Subject: x\n\n", envelope=b"Fa@b\0Tc@d\0\0")
     assert "quail.storage.durable" in loaded
     assert os.listdir(f"{home}/queue/drop")  # no queue service runs: the whole way of the message
     assert loaded & (HEAVY | SLOW) == set()
@@ -135,8 +135,8 @@ def test_a_message_through_qmail_queue_loads_nothing_slow(tmp_path):
 def test_a_message_through_sendmail_loads_nothing_slow(tmp_path):
     home = str(tmp_path / "home")
     init_single(home, name="joe")
-    loaded = loaded_by("sendmail", home=home, stdin=b"To: joe\nSubject: x\n\nx\n")
-    assert {"quail.programs.qmail_inject", "quail.message.injecting", "quail.queue.submit"} <= loaded
+    loaded = loaded_by("qmail.sendmail", home=home, stdin=b"To: joe\nSubject: x\n\nx\n")
+    assert {"quail.programs.qmail.qmail_inject", "quail.message.injecting", "quail.queue.submit"} <= loaded
     assert os.listdir(f"{home}/queue/drop")
     assert loaded & (HEAVY | SLOW) == set()
 
@@ -145,7 +145,7 @@ def test_a_session_of_qmail_smtpd_loads_nothing_slow(tmp_path):
     home = str(tmp_path / "home")
     init_single(home, name="joe")
     session = b"EHLO a\r\nMAIL FROM:<a@b>\r\nRCPT TO:<joe@localhost>\r\nDATA\r\nx\r\n.\r\nQUIT\r\n"
-    loaded = loaded_by("qmail_smtpd", home=home, stdin=session)
+    loaded = loaded_by("qmail.qmail_smtpd", home=home, stdin=session)
     assert "quail.users.lookup" in loaded
     # The machine's own addresses come from the kernel in an array, which loads collections.
     assert loaded & (HEAVY | SLOW) == {"collections"}
@@ -178,7 +178,7 @@ def test_a_message_through_its_programs_loads_nothing_slow(tmp_path, program, ar
     home = str(tmp_path / "home")
     init_single(home, name="joe")
     message = b"To: a@b\nNotice-Requested-Upon-Delivery-To: a@b\n\nx\n"
-    loaded = loaded_by(program, *args, home=home, stdin=message, environment=DELIVERY)
+    loaded = loaded_by(f"qmail.{program}", *args, home=home, stdin=message, environment=DELIVERY)
     assert loaded & (HEAVY | SLOW) == set()
     assert len(os.listdir(f"{home}/queue/drop")) == messages
 
@@ -207,7 +207,7 @@ def test_a_queue_program_loads_nothing_slow(tmp_path):
     home = str(tmp_path / "home")
     init_single(home, name="joe")
     told = {**DELIVERY, "QMAILQUEUE": "/bin/false"}
-    loaded = loaded_by("sendmail", "a@b", home=home, stdin=b"x", environment=told)
+    loaded = loaded_by("qmail.sendmail", "a@b", home=home, stdin=b"x", environment=told)
     assert "quail.queue.program" in loaded
     assert loaded & (HEAVY | SLOW) == set()
 

@@ -82,7 +82,7 @@ class SmtpdProcess:
         self.socket, theirs = socket.socketpair()
         self.socket.settimeout(60)
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "quail.programs.qmail_smtpd"],
+            [sys.executable, "-m", "quail.programs.qmail.qmail_smtpd"],
             stdin=theirs,
             stdout=theirs,
             stderr=subprocess.PIPE,

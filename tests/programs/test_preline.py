@@ -95,7 +95,7 @@ def test_a_program_that_does_not_read_everything(home, body, own):
 ENDS_FIRST = """
 import os, sys
 from quail.delivery import command
-from quail.programs.{name} import main
+from quail.programs.qmail.{name} import main
 spawn = command._spawn
 
 def spawn_and_wait(*args):

@@ -9,7 +9,7 @@ import tty
 import pytest
 from tests.programs.launch import launch
 
-from quail.programs import qbiff
+from quail.programs.qmail import qbiff
 
 MESSAGE = b"From: x\nSubject: hello there\n\nfirst line\nsecond line\n"
 ALERT = b"\r\n\a*** TO <joe-list> FROM <s@x>\r\n    hello there//first line/second line/\r\n"
@@ -66,7 +66,7 @@ def entry(name, kind=USER_PROCESS):
 
 CODE = """
 import sys
-from quail.programs import qbiff
+from quail.programs.qmail import qbiff
 qbiff._UTMP, qbiff._DEVICES = sys.argv[1:3]
 sys.argv[1:] = []
 qbiff.main()

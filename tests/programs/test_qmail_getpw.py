@@ -25,7 +25,7 @@ def by_name(name):
 
 nss_by_name, nss.by_name = nss.by_name, by_name
 ACCOUNTS = eval(sys.argv.pop(1))
-from quail.programs.qmail_getpw import main
+from quail.programs.qmail.qmail_getpw import main
 main()
 """
 

@@ -138,7 +138,7 @@ def test_messages_of_the_worked_vectors(home):
 def test_the_time_and_the_process_are_its_own(home):
     before = int(time.time())
     with subprocess.Popen(
-        [sys.executable, "-m", "quail.programs.qmail_inject", "-n"],
+        [sys.executable, "-m", "quail.programs.qmail.qmail_inject", "-n"],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         env=home.env(),
@@ -227,7 +227,9 @@ def test_the_body_is_not_waited_for(home):
         f"#!/bin/sh\nhead -c {len(head) + 5} > {home.path}/first\ncat > {home.path}/message\ncat <&1 > {home.path}/envelope\n"
     )
     with subprocess.Popen(
-        [sys.executable, "-m", "quail.programs.qmail_inject"], stdin=subprocess.PIPE, env=home.env(PATH="/usr/bin:/bin")
+        [sys.executable, "-m", "quail.programs.qmail.qmail_inject"],
+        stdin=subprocess.PIPE,
+        env=home.env(PATH="/usr/bin:/bin"),
     ) as process:
         assert process.stdin is not None
         process.stdin.write(head + b"hello")
@@ -434,7 +436,7 @@ def test_a_message_that_cannot_be_read(home):
     unreadable = os.open(home.path / "unreadable", os.O_WRONLY | os.O_CREAT)
     try:
         done = subprocess.run(
-            [sys.executable, "-m", "quail.programs.qmail_inject", "a"],
+            [sys.executable, "-m", "quail.programs.qmail.qmail_inject", "a"],
             stdin=unreadable,
             capture_output=True,
             env=home.env(),
@@ -450,7 +452,7 @@ def test_a_message_that_cannot_be_read(home):
 def test_a_message_that_cannot_be_read_to_its_end_is_abandoned(home):
     """A queue program gets an envelope without its end."""
     code = (
-        "from quail.programs import qmail_inject\n"
+        "from quail.programs.qmail import qmail_inject\n"
         "from quail.errors import TemporaryError\n"
         "pieces = [b'To: a\\n\\nhello']\n"
         "def read():\n"
@@ -471,7 +473,7 @@ def test_in_another_program(home):
     """As sendmail calls it: arguments as they are, the rest from the process."""
     code = (
         "import sys\n"
-        "from quail.programs.qmail_inject import inject\n"
+        "from quail.programs.qmail.qmail_inject import inject\n"
         "from quail.errors import QuailError\n"
         "try:\n"
         "    print(inject([b'-a', b'x@y.z']), inject([b'x@y z']))\n"
@@ -489,7 +491,7 @@ def test_it_starts_lean(home):
     source = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))) + "/src"
     code = (
         f"import sys; sys.path.append({source!r})\n"
-        "from quail.programs.qmail_inject import inject\n"
+        "from quail.programs.qmail.qmail_inject import inject\n"
         "inject([b'-n', b'a'])\n"
         "print(*sys.modules, file=sys.stderr)\n"
     )

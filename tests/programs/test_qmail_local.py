@@ -27,7 +27,7 @@ def deliver(home, default, *, inherited=(), cwd=None, **environment):
     with (home.parent / "message").open("rb") as message:
         message.seek(5)  # wherever it is, the message is all of the file
         return subprocess.run(
-            [sys.executable, "-m", "quail.programs.qmail_local", "--", *words(home, default)],
+            [sys.executable, "-m", "quail.programs.qmail.qmail_local", "--", *words(home, default)],
             stdin=message,
             capture_output=True,
             pass_fds=inherited,

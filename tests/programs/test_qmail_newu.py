@@ -111,7 +111,7 @@ def test_a_full_disk(home):
 def test_waits_for_whoever_changes_the_files(home):
     with open(home / "users" / ".lock", "wb") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        code = "from quail.programs.qmail_newu import main; main()"
+        code = "from quail.programs.qmail.qmail_newu import main; main()"
         process = subprocess.Popen([sys.executable, "-c", code], env={"QMAILHOME": str(home), "PATH": "/usr/bin"})
         (home / "users" / "assign").write_bytes(b"=sue:sue:1:1:/h:::\n.\n")
     assert process.wait(60) == 0

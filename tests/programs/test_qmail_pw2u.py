@@ -205,7 +205,7 @@ def test_a_home_that_leads_nowhere_is_not_there(home):
 
 def test_output_that_nobody_takes(home):
     with open("/dev/full", "wb") as full:
-        words = [sys.executable, "-m", "quail.programs.qmail_pw2u"]
+        words = [sys.executable, "-m", "quail.programs.qmail.qmail_pw2u"]
         done = subprocess.run(words, input=accounts(home), stdout=full, stderr=subprocess.PIPE, check=False,
                               env={"QMAILHOME": str(home)})  # fmt: skip
     assert (done.returncode, done.stderr) == (111, b"qmail-pw2u: fatal: unable to write output: out of disk space\n")

@@ -14,7 +14,7 @@ from quail.net.frames import Splitter, frame
 from quail.queue.handover import MAX_ADDRESS, MAX_ENVELOPE, MAX_RECIPIENTS, decode_envelope
 
 PATIENCE = 60
-PROGRAM = (sys.executable, "-m", "quail.programs.qmail_queue")
+PROGRAM = (sys.executable, "-m", "quail.programs.qmail.qmail_queue")
 MESSAGE = b"Subject: hello\n\nhello\n"
 ENVELOPE = b"Fs@example.org\0Tjoe@localhost\0T\0\0"
 
@@ -251,7 +251,7 @@ def test_nowhere_to_keep_a_large_message(home):
 def test_out_of_memory_and_bugs(home, trouble, code, where):
     """What can't be brought about from outside."""
     fail = f"def fail(*_, **__): raise {trouble}"
-    script = f"from quail.programs import qmail_queue\n{fail}\nqmail_queue.{where} = fail\nqmail_queue.main()"
+    script = f"from quail.programs.qmail import qmail_queue\n{fail}\nqmail_queue.{where} = fail\nqmail_queue.main()"
     (home.path / "envelope").write_bytes(ENVELOPE)
     with (home.path / "envelope").open("rb") as one:
         done = subprocess.run(

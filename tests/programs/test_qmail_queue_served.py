@@ -25,7 +25,7 @@ def inject(server, *recipients, message=MESSAGE):
     read_message, zero = os.pipe()
     read_envelope, one = os.pipe()
     process = subprocess.Popen(
-        [sys.executable, "-m", "quail.programs.qmail_queue"],
+        [sys.executable, "-m", "quail.programs.qmail.qmail_queue"],
         stdin=read_message, stdout=read_envelope, env={"QMAILHOME": str(server.path)},
     )  # fmt: skip
     os.close(read_message)

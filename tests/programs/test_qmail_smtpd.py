@@ -259,7 +259,7 @@ def test_arguments_are_refused(home):
 def test_starts_lean():
     """It runs once for each connection. The socket module, and what that brings along, is the queue's client's."""
     source = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))) + "/src"
-    code = f"import sys; sys.path.insert(0, {source!r}); import quail.programs.qmail_smtpd; print(*sys.modules)"
+    code = f"import sys; sys.path.insert(0, {source!r}); import quail.programs.qmail.qmail_smtpd; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-I", "-S", "-c", code], capture_output=True, text=True, check=True)
     heavy = {
         "asyncio",

@@ -134,7 +134,7 @@ def test_what_the_queue_says(home, answer, code, words):
 def test_a_message_that_cannot_be_read(home):
     with (home.path / "only-written").open("wb") as file:
         done = subprocess.run(
-            [sys.executable, "-m", "quail.programs.qreceipt", "a@b"],
+            [sys.executable, "-m", "quail.programs.qmail.qreceipt", "a@b"],
             stdin=file, capture_output=True, env=home.environment, timeout=60, check=False,
         )  # fmt: skip
     assert done.returncode == 111

@@ -179,7 +179,7 @@ HEAVY = {
 }
 
 
-@pytest.mark.parametrize("module", ["run", "ucspi.tcprules", "ucspi.tcprulescheck", "qmail_newmrh"])
+@pytest.mark.parametrize("module", ["run", "ucspi.tcprules", "ucspi.tcprulescheck", "qmail.qmail_newmrh"])
 def test_starts_lean(module):
     code = f"import sys; import quail.programs.{module}; print(*sys.modules)"
     source = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))) + "/src"

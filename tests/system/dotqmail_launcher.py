@@ -14,7 +14,7 @@ from importlib import import_module
 
 from quail.delivery import shed, worker
 from quail.delivery.settings import Settings
-from quail.programs import qmail_local
+from quail.programs.qmail import qmail_local
 
 
 def main() -> None:

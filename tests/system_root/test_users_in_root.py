@@ -108,7 +108,7 @@ def box(test_root):
 
 
 def getpw(box, local, user=QMAILP):
-    words = ["python3", "-m", "quail.programs.qmail_getpw", local]
+    words = ["python3", "-m", "quail.programs.qmail.qmail_getpw", local]
     done = box.run(words, user=user, env=QUAIL_ENVIRONMENT, check=False)
     return done.returncode, done.stdout.replace("\0", "|"), done.stderr
 
@@ -242,7 +242,7 @@ def test_qmail_smtpd_alone_asks_the_same_accounts(box):
     lines = ["EHLO x", "MAIL FROM:<a@b.example>", *(f"RCPT TO:<{address}>" for address in recipients), "QUIT", ""]
 
     def replies():
-        words = ["python3", "-m", "quail.programs.qmail_smtpd"]
+        words = ["python3", "-m", "quail.programs.qmail.qmail_smtpd"]
         done = box.run(words, user=7792, env=QUAIL_ENVIRONMENT, data="\r\n".join(lines))
         return [line[:3] for line in done.stdout.splitlines() if line[3:4] == " "][3:-1]
 

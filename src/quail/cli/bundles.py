@@ -29,7 +29,7 @@ NAMES = frozenset((
     "qmail-smtpd", "sendmail",
 ))  # fmt: skip
 # What a program imports later, but nearly always.
-_ALSO = {"quail.programs.sendmail": ("quail.programs.qmail_inject",)}
+_ALSO = {"quail.programs.qmail.sendmail": ("quail.programs.qmail.qmail_inject",)}
 
 
 def lines(name: str, home: str) -> list[str]:

@@ -18,7 +18,7 @@ from quail.storage.folders import make_folder
 
 FOLDER = "bin"
 _NO_PROGRAMS = ("__init__", "become", "chain", "run")
-_WITH_DEPENDENCIES = ("quail.cli.main", "quail.programs.qmail_remote")
+_WITH_DEPENDENCIES = ("quail.cli.main", "quail.programs.qmail.qmail_remote")
 # These ask name servers, or become, without exec, another program that does.
 _CHAINS = ("quail.programs.ucspi.", "quail.programs.daemontools.")
 _LONGEST_SHEBANG = 127  # with its line feed, on Linux before 5.1 and most other systems

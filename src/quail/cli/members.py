@@ -3,34 +3,65 @@
 import fcntl
 import os
 import socket
+from collections.abc import Callable, Mapping
 
 from quail.control.reader import Control
-from quail.control.table import SERVED
 from quail.errors import QuailError, TemporaryError
 from quail.net.listeners import bind_tcp, bind_unix
 from quail.oserrors import words
 from quail.services import lspawn, users
+from quail.services.inbound import census
 from quail.services.queue import service as queue
 from quail.services.rspawn import service as rspawn
 from quail.services.smtpd import service as smtpd
+from quail.supervise.context import Context
 from quail.supervise.tree import Member
 from quail.users.accounts import Accounts
 
-NAMES = ("queue", "users", "lspawn", "rspawn", "smtpd")
-# Who may connect in a system home, beside root: everybody may send mail; else the one service that is the client, or
-# operators. In a single home all are the starter's alone.
-_UNIX_SOCKETS: dict[str, dict[str, str | None]] = {
-    "queue": {"queue.sock": None, "control.sock": "qmailq"},
-    "users": {"users.sock": "qmaild"},
-    "lspawn": {"lspawn.sock": "qmailq"},
-    "rspawn": {"rspawn.sock": "qmailq"},
+_WORLD = None
+_GRACE = 35.0  # seconds
+
+
+class _Service:
+    """What serve has to know of a service.
+
+    account: who it is in a system home; None for root. sockets: those in run/ that it listens on, and in a system home who
+    may connect beside root: an account, or everybody (_WORLD); in a single home all are the starter's
+    alone. listens: which lines of control/listen are its own; without one such a service is not started. stage: its turn when
+    all stop, with so many seconds of grace. many: whether it has control/smtpdworkers processes.
+    """
+
+    __slots__ = ("account", "grace", "listens", "many", "run", "sockets", "stage")
+
+    def __init__(
+        self,
+        run: Callable[[Context], None],
+        account: str | None,
+        *,
+        sockets: Mapping[str, str | None] | None = None,
+        listens: tuple[str, ...] = (),
+        stage: int = 2,
+        grace: float = _GRACE,
+        many: bool = False,
+    ) -> None:
+        self.run, self.account = run, account
+        self.sockets = sockets or {}
+        self.listens = listens
+        self.stage, self.grace = stage, grace
+        self.many = many
+
+    def workers(self, workers: int) -> int:
+        return workers if self.many else 1
+
+
+_SERVICES = {
+    "queue": _Service(queue.run, "qmailq", sockets={"queue.sock": _WORLD, "control.sock": "qmailq"}, stage=1),
+    "users": _Service(users.run, "qmailp", sockets={"users.sock": "qmaild"}),
+    "lspawn": _Service(lspawn.run, None, sockets={"lspawn.sock": "qmailq"}),
+    "rspawn": _Service(rspawn.run, "qmailr", sockets={"rspawn.sock": "qmailq"}),
+    "smtpd": _Service(smtpd.run, "qmaild", listens=("smtp",), stage=0, grace=10.0, many=True),
 }
-_RUN = {"queue": queue.run, "users": users.run, "lspawn": lspawn.run, "rspawn": rspawn.run, "smtpd": smtpd.run}
-_ACCOUNTS = {"queue": "qmailq", "users": "qmailp", "rspawn": "qmailr", "smtpd": "qmaild"}  # lspawn stays root
-_STAGES = {"smtpd": 0, "queue": 1}  # the others after them
-_LAST_STAGE = 2
-_SMTPD_GRACE = 10.0  # seconds
-_GRACE = 35.0
+NAMES = tuple(_SERVICES)
 
 
 def members(
@@ -39,29 +70,36 @@ def members(
     """What serve is to run, of these services; `sockets` are what bind() gave."""
     found = []
     for name in names:
-        account = _ACCOUNTS.get(name)
+        service = _SERVICES[name]
         identity = None
-        if accounts is not None and account is not None:
-            identity = (accounts[account].uid, accounts[account].gid)
-        for worker in range(workers if name == "smtpd" else 1):
-            own = tuple(_UNIX_SOCKETS.get(name, ()))
-            if name == "smtpd":
-                own = tuple(each for each in sockets if each.startswith("smtp.") and each.endswith(f".{worker}"))
-                if not own:
-                    continue
+        if accounts is not None and service.account is not None:
+            identity = (accounts[service.account].uid, accounts[service.account].gid)
+        counters = census.make(service.workers(workers)) if service.listens else None
+        for worker in range(service.workers(workers)):
+            own = (*service.sockets, *_listeners(service, worker, sockets))
+            if service.listens and len(own) == len(service.sockets):
+                continue
             found.append(
                 Member(
                     name,
-                    _RUN[name],
+                    service.run,
                     own,
-                    stage=_STAGES.get(name, _LAST_STAGE),
-                    grace=_SMTPD_GRACE if name == "smtpd" else _GRACE,
+                    stage=service.stage,
+                    grace=service.grace,
                     prefix="" if name == "queue" else f"{name}: ",
                     worker=worker,
                     identity=identity,
+                    counters=counters,
                 )
             )
     return found
+
+
+def _listeners(service: _Service, worker: int, sockets: Mapping[str, socket.socket]) -> list[str]:
+    """Names that bind() gave to what this worker listens on for the network: SERVICE.LINE.WORKER."""
+    return [
+        name for name in sockets if name.partition(".")[0] in service.listens and name.rpartition(".")[2] == str(worker)
+    ]
 
 
 def bind(
@@ -70,30 +108,37 @@ def bind(
     """Sockets by name, and what TCP ports they have. Nothing stays bound when one can't be."""
     sockets: dict[str, socket.socket] = {}
     ports: dict[str, str] = {}
+    by_line = {line: _SERVICES[name] for name in names for line in _SERVICES[name].listens}
     try:
-        for count, (service, address, port) in enumerate(control.listen() if "smtpd" in names else ()):
-            if service not in SERVED:
+        for count, (line, address, port) in enumerate(control.listen() if by_line else ()):
+            service = by_line.get(line)
+            if service is None:
                 continue
-            wanted = smtp_port if smtp_port is not None and service == "smtp" and service not in ports else port
-            listeners = bind_tcp(service, address, wanted, workers)
+            wanted = smtp_port if smtp_port is not None and line == "smtp" and line not in ports else port
+            listeners = bind_tcp(line, address, wanted, service.workers(workers))
             for worker, listener in enumerate(listeners):
-                sockets[f"{service}.{count}.{worker}"] = listener
+                sockets[f"{line}.{count}.{worker}"] = listener
             bound = listeners[0].getsockname()[1]
             where = f"[{address}]:{bound}" if ":" in address else f"{address}:{bound}"
-            ports[service] = f"{ports[service]} {where}" if service in ports else where
-        for service in names:
-            for name, owner in _UNIX_SOCKETS.get(service, {}).items():
+            ports[line] = f"{ports[line]} {where}" if line in ports else where
+        for name in names:
+            for path, owner in _SERVICES[name].sockets.items():
                 if accounts is None:
-                    sockets[name] = bind_unix(f"run/{name}", 0o600)
-                elif owner is None:
-                    sockets[name] = bind_unix(f"run/{name}", 0o666)
+                    sockets[path] = bind_unix(f"run/{path}", 0o600)
+                elif owner is _WORLD:
+                    sockets[path] = bind_unix(f"run/{path}", 0o666)
                 else:
-                    sockets[name] = bind_unix(f"run/{name}", 0o600, accounts[owner].uid)
+                    sockets[path] = bind_unix(f"run/{path}", 0o600, accounts[owner].uid)
     except (QuailError, OSError):
         for listener in sockets.values():
             listener.close()
         raise
     return sockets, ports
+
+
+def listening(names: tuple[str, ...]) -> bool:
+    """Whether one of these services listens for the network."""
+    return any(_SERVICES[name].listens for name in names)
 
 
 def claim(names: tuple[str, ...]) -> list[int]:

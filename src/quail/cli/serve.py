@@ -16,7 +16,6 @@ from quail.control.places import SYSTEM
 from quail.control.reader import Control
 from quail.errors import PermanentError, UsageError
 from quail.oserrors import words
-from quail.services.smtpd import census
 from quail.storage import tcpto
 from quail.storage.calls import prepare_syncfs
 from quail.storage.durable import replace_file
@@ -99,7 +98,7 @@ def serve_home(
     sockets, ports = members.bind(only, control, smtp_port, workers, accounts)
     # Whoever serves a part of the home leaves the files of others alone.
     pids_path = f"run/pids{'' if only == members.NAMES else '.' + '.'.join(only)}.json"
-    told = [pids_path, *(["run/ports.json"] if "smtpd" in only else [])]
+    told = [pids_path, *(["run/ports.json"] if members.listening(only) else [])]
     prepare_syncfs()  # for the delivery workers
     tree = Tree(
         members.members(only, sockets, workers, accounts),
@@ -109,11 +108,10 @@ def serve_home(
         log=log,
         nofile=nofile,
         uids=accounts.uids() if accounts is not None else None,
-        counters=census.make(workers),
         signals_for=_SIGNALS_FOR,
         pids_path=pids_path,
     )
-    if "smtpd" in only:
+    if members.listening(only):
         _write("run/ports.json", json.dumps(ports, indent=2, sort_keys=True) + "\n")
 
     def ready() -> None:

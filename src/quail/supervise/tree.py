@@ -31,7 +31,7 @@ class Member:
     `identity` is the uid and gid that it runs as, without other groups; None to stay who serve is.
     """
 
-    __slots__ = ("grace", "identity", "keeper", "name", "prefix", "run", "sockets", "stage", "worker")
+    __slots__ = ("counters", "grace", "identity", "keeper", "name", "prefix", "run", "sockets", "stage", "worker")
 
     def __init__(
         self,
@@ -44,8 +44,11 @@ class Member:
         prefix: str,
         worker: int = 0,
         identity: tuple[int, int] | None = None,
+        counters: memoryview | None = None,
     ) -> None:
-        """`run` is called in the child; `sockets` name the listeners that it inherits; `prefix` begins its lines."""
+        """`run` is called in the child; `sockets` name the listeners that it inherits; `prefix` begins its lines;
+        `counters`: see Context.
+        """
         self.name = name
         self.run = run
         self.sockets = sockets
@@ -54,6 +57,7 @@ class Member:
         self.prefix = prefix
         self.worker = worker
         self.identity = identity
+        self.counters = counters
         self.keeper = Keeper(time.monotonic(), longest=LONGEST_WAIT)
 
 
@@ -70,7 +74,6 @@ class Tree:
         log: LineLog,
         nofile: tuple[int, int],
         uids: Mapping[str, int] | None = None,
-        counters: memoryview | None = None,
         signals_for: dict[int, tuple[str, ...]] | None = None,
         pids_path: str = "run/pids.json",
     ) -> None:
@@ -84,7 +87,6 @@ class Tree:
         self._log = log
         self._nofile = nofile
         self._uids = uids or {}
-        self._counters = counters
         self._signals_for = signals_for or {}
         self._life_read, self._life_write = os.pipe2(os.O_CLOEXEC)
         self._events: Events | None = None
@@ -168,7 +170,7 @@ class Tree:
                 log=log,
                 nofile=self._nofile,
                 uids=self._uids,
-                counters=self._counters,
+                counters=member.counters,
             )
             member.run(context)
             code = 0

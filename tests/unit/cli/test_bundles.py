@@ -103,13 +103,17 @@ def test_a_source_that_is_gone_is_noticed(home, bundled, copy):
 
 
 def test_modules_stand_behind_what_they_import(home):
-    _, sources, modules = marshal.loads(bundles.build("quail.programs.sendmail"))
+    _, sources, modules = marshal.loads(bundles.build("quail.programs.qmail.sendmail"))
     names = [name for name, *_ in modules]
     assert len(names) == len(set(names)) == len(sources)
-    for name in ("quail.programs.qmail_inject", "quail.queue.submit", "quail.control.reader"):
+    for name in ("quail.programs.qmail.qmail_inject", "quail.queue.submit", "quail.control.reader"):
         assert name in names
-    assert names[-1] == "quail.programs.sendmail"
-    assert names.index("quail.errors") < names.index("quail.programs.run") < names.index("quail.programs.qmail_inject")
+    assert names[-1] == "quail.programs.qmail.sendmail"
+    assert (
+        names.index("quail.errors")
+        < names.index("quail.programs.run")
+        < names.index("quail.programs.qmail.qmail_inject")
+    )
     assert "quail.queue.drop_writer" not in names  # of a function, for rare occasions
     for name in names:
         assert name == "quail" or names.index(name.rpartition(".")[0]) < names.index(name)

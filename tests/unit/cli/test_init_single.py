@@ -197,7 +197,7 @@ class Failing(SystemCalls):
 
 
 def test_interrupted_anywhere_it_is_no_home_and_the_next_init_completes_it(tmp_path, monkeypatch) -> None:
-    two = {"qmail-queue": "quail.programs.qmail_queue", "quail": "quail.cli.main"}
+    two = {"qmail-queue": "quail.programs.qmail.qmail_queue", "quail": "quail.cli.main"}
     monkeypatch.setattr(launchers, "programs", lambda: two)  # the others are made as these are
     whole = str(tmp_path / "whole")
     counting = Failing(10**9)

@@ -83,7 +83,7 @@ def fit_places(monkeypatch):
     """The folders of a test, and of the code under test, are nothing for a system home."""
     monkeypatch.setattr(preflight, "check_places", lambda home: None)
     monkeypatch.setattr(bytecode, "compile_quail", lambda: True)
-    two = {"qmail-queue": "quail.programs.qmail_queue", "quail": "quail.cli.main"}
+    two = {"qmail-queue": "quail.programs.qmail.qmail_queue", "quail": "quail.cli.main"}
     monkeypatch.setattr(launchers, "programs", lambda: two)  # the others are made as these are
 
 

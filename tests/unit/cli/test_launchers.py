@@ -61,8 +61,8 @@ def test_they_know_their_home_unless_another_is_named(home, tmp_path):
 
 
 def test_the_classic_home_needs_no_variable():
-    assert b"QMAILHOME" in launchers.text("qmail-queue", "quail.programs.qmail_queue", "/srv/mail")
-    assert b"QMAILHOME" not in launchers.text("qmail-queue", "quail.programs.qmail_queue", "/var/qmail")
+    assert b"QMAILHOME" in launchers.text("qmail-queue", "quail.programs.qmail.qmail_queue", "/srv/mail")
+    assert b"QMAILHOME" not in launchers.text("qmail-queue", "quail.programs.qmail.qmail_queue", "/var/qmail")
 
 
 def test_what_leads_elsewhere_is_written_again_and_the_rest_left(home):
@@ -93,7 +93,7 @@ def test_an_interpreter_that_the_kernel_would_not_start(tmp_path, monkeypatch, f
 
 
 def test_a_short_path_needs_no_shell():
-    first = launchers.text("qmail-queue", "quail.programs.qmail_queue", "/var/qmail").split(b"\n")[0]
+    first = launchers.text("qmail-queue", "quail.programs.qmail.qmail_queue", "/var/qmail").split(b"\n")[0]
     assert first == f"#!{code.interpreter()} -IS".encode()
 
 

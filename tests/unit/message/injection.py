@@ -4,7 +4,7 @@ from quail.errors import QuailError
 from quail.message.addresslist import Hosts
 from quail.message.header import Splitter
 from quail.message.injecting import Author, Call, compose
-from quail.programs.qmail_inject import read_arguments
+from quail.programs.qmail.qmail_inject import read_arguments
 
 SECONDS = 812_090_813  # 26 Sep 1995 04:46:53 GMT
 PID = 3429

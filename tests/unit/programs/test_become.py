@@ -11,7 +11,7 @@ from quail.cli import launchers
 from quail.programs import become
 
 SOURCE = os.path.dirname(os.path.dirname(os.path.abspath(quail.__file__)))
-MODULE = "quail.programs.qmail_smtpd"
+MODULE = "quail.programs.qmail.qmail_smtpd"
 PIP = f"""#!{sys.executable}
 # -*- coding: utf-8 -*-
 import re

@@ -1,6 +1,6 @@
 """Connections counted over all workers."""
 
-from quail.services.smtpd.census import ROWS, Census, make
+from quail.services.inbound.census import ROWS, Census, make
 
 
 def test_all_workers_count_together():

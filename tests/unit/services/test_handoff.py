@@ -8,8 +8,8 @@ from tests.unit.services.stepping import FakeTransport
 
 from quail.net.frames import frame
 from quail.queue.handover import ABANDON
-from quail.services.smtpd import handoff as module
-from quail.services.smtpd.handoff import GONE, Handoff, HandoffPool
+from quail.services.inbound import handoff as module
+from quail.services.inbound.handoff import GONE, Handoff, HandoffPool
 
 
 class Borrower:

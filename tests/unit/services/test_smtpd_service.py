@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 from tests.unit.services.stepping import FakeTransport, SteppedLoop
 
-from quail.services.smtpd import census
+from quail.services.inbound import census
 from quail.services.smtpd.service import Smtpd
 from quail.services.smtpd.session import SmtpSession
 
@@ -42,7 +42,7 @@ class Desk:
     def control(self, name, text):
         with open(f"control/{name}", "w") as file:
             file.write(text)
-        self.service._reread()
+        self.service._hang_up()
 
 
 @pytest.fixture

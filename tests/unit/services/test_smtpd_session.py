@@ -4,7 +4,7 @@ import pytest
 from tests.unit.services.stepping import FakeTransport, SteppedLoop
 
 from quail.queue.handover import ABANDON, END, Reply, decode_envelope
-from quail.services.smtpd.handoff import GONE
+from quail.services.inbound.handoff import GONE
 from quail.services.smtpd.session import SmtpSession
 from quail.smtp.settings import Settings
 

@@ -9,14 +9,14 @@ from quail.net.resolver import Resolver
 from quail.policy import smtp as policy
 from quail.queue.handover import END as END_OF_MESSAGE
 from quail.queue.handover import Reply, encode_envelope
-from quail.services.smtpd.handoff import Handoff
+from quail.services.inbound.handoff import Handoff
+from quail.services.inbound.worker import NAME_PATIENCE
 from quail.smtp.server import ABANDON, BEGIN, BODY, CLOSE, END, RECIPIENT, Session
 
 if TYPE_CHECKING:
     from quail.services.smtpd.service import Smtpd
 
 _GATHER = 32 << 10  # bytes of a message kept here before it has to be streamed to the queue
-NAME_PATIENCE = 5.0  # seconds that looking up the peer's name may take
 _LINGER = 30.0  # seconds that a peer gets to take the last reply
 _HIGH_WATER = 256 << 10  # bytes that a peer may send ahead while it has to wait
 

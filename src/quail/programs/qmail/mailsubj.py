@@ -4,8 +4,8 @@ Send what is on stdin to the recipients, with this Subject, by way of qmail-inje
 too without a subject, 111 if stdin can't be read.
 """
 
+from quail.programs.qmail.sendmail import inject
 from quail.programs.run import program
-from quail.programs.sendmail import inject
 from quail.storage.spool import replace_input
 
 

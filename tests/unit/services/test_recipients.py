@@ -7,8 +7,8 @@ from tests.unit.services.stepping import FakeTransport, SteppedLoop
 
 from quail.net.frames import Splitter
 from quail.net.users_protocol import KNOWN, TROUBLE, UNKNOWN, decode, encode
-from quail.services.smtpd import recipients as module
-from quail.services.smtpd.recipients import KEPT_FOR, PATIENCE, Recipients
+from quail.services.inbound import recipients as module
+from quail.services.inbound.recipients import KEPT_FOR, PATIENCE, Recipients
 
 
 class Loop(SteppedLoop):

@@ -4,9 +4,9 @@ sendmail, with a Date field of now, in the local time zone, before the message. 
 read.
 """
 
-from quail.programs.predate import date_field
+from quail.programs.qmail.predate import date_field
+from quail.programs.qmail.sendmail import send
 from quail.programs.run import program
-from quail.programs.sendmail import send
 from quail.storage.spool import replace_input
 
 

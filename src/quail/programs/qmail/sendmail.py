@@ -69,7 +69,7 @@ def send(args: list[bytes]) -> None:
 
 def inject(args: list[bytes]) -> None:
     """Be qmail-inject with these arguments; does not return."""
-    from quail.programs.qmail_inject import main as qmail_inject  # noqa: PLC0415  not for -bp and -bs
+    from quail.programs.qmail.qmail_inject import main as qmail_inject  # noqa: PLC0415  not for -bp and -bs
 
     _become("qmail-inject", qmail_inject, args)
 
@@ -110,7 +110,7 @@ def _set_author(sender: bytes) -> None:
 
 
 def _list_queue() -> None:
-    from quail.programs.qmail_qread import main as list_queue  # noqa: PLC0415  for -bp alone
+    from quail.programs.qmail.qmail_qread import main as list_queue  # noqa: PLC0415  for -bp alone
 
     _become("qmail-qread", list_queue, [])
 
@@ -118,7 +118,7 @@ def _list_queue() -> None:
 def _serve() -> None:
     if b"PROTO" not in os.environb:
         os.environb.update(_LOCAL_CLIENT)
-    from quail.programs.qmail_smtpd import main as serve  # noqa: PLC0415  for -bs alone
+    from quail.programs.qmail.qmail_smtpd import main as serve  # noqa: PLC0415  for -bs alone
 
     _become("qmail-smtpd", serve, [])
 

@@ -1,0 +1,196 @@
+"""One process that takes connections from the network: listeners, limits, access rules, the peers' names, and the clock for
+all sessions. What is spoken is the service's own.
+"""
+
+import asyncio
+import os
+import signal
+from collections.abc import Callable
+from typing import Protocol
+
+import uvloop
+
+from quail.control.nameservers import Server
+from quail.control.places import rules_file
+from quail.control.reader import Control
+from quail.errors import QuailError
+from quail.net.resolvconf import nameservers
+from quail.net.resolver import Resolver
+from quail.net.tcprules import Rules
+from quail.services.inbound.census import Census
+from quail.supervise.context import Context
+
+NAME_PATIENCE = 5.0  # seconds that looking up a peer's name may take
+_SWEEP = 1.0  # seconds between looks at silent sessions
+_GRACE = 8.0  # seconds that sessions get at TERM
+
+
+class Session(Protocol):
+    """What the worker asks of a session; it is an asyncio.Protocol besides. `counted`: the worker's own mark."""
+
+    counted: bool
+
+    def check_silence(self, now: float, patience: float) -> None:
+        """Called each second, with the event loop's time: give up a peer that has said nothing for `patience` seconds."""
+
+    def shut_down(self) -> None:
+        """The service stops: end what is at hand, begin nothing."""
+
+    def close(self) -> None:
+        """Drop the connection at once."""
+
+
+class Worker:
+    """A service makes one with its kind of session, and overrides read_control() and sweep().
+
+    `patience`: seconds that a peer may say nothing.
+    """
+
+    patience: float
+
+    def __init__(
+        self,
+        context: Context,
+        loop: asyncio.AbstractEventLoop,
+        *,
+        rules: str,
+        session: Callable[[], asyncio.BaseProtocol],
+    ) -> None:
+        """`rules` names the access rules (smtp, pop3, qmqp), `session` makes one for each connection. Control files are read
+        here: ConfigError, TemporaryError.
+        """
+        assert context.counters is not None
+        self.loop = loop
+        self.resolver: Resolver | None = None  # None: clients are not looked up
+        self.sessions: set[Session] = set()
+        self.stopping = False
+        self._context = context
+        self._session = session
+        self._census = Census(context.counters, context.worker)
+        self._rules = Rules(rules_file(context.mode, rules))
+        self._nameservers: list[Server] | None = None
+        self._lines: list[str] = []
+        self._servers: list[asyncio.AbstractServer] = []
+        self.reread()
+
+    def read_control(self, control: Control) -> None:
+        """The service's own files, at the start and after HUP, `patience` among them; a QuailError leaves what was read
+        before.
+        """
+
+    def sweep(self) -> None:
+        """Each second."""
+
+    def close(self) -> None:
+        """After the loop has stopped."""
+        self._flush_log()
+
+    def reread(self) -> None:
+        """Read all control files; a QuailError leaves the service as it was."""
+        control = Control()
+        self.read_control(control)
+        self._max_total = control.integer("concurrencyincoming")
+        self._max_each = control.integer("maxconnectionsperip")
+        self._local_name = control.required("me")
+        servers, look_up = nameservers(control), control.integer("remotelookup")
+        if not look_up:
+            self.resolver = None
+        elif self.resolver is None or servers != self._nameservers:
+            # Who still waits for the old one is answered.
+            self.resolver = Resolver(nameservers=servers, patience=NAME_PATIENCE)
+        self._nameservers = servers
+
+    def log(self, text: str) -> None:
+        """One line; lines of one turn of the loop are written together."""
+        if not self._lines:
+            self.loop.call_soon(self._flush_log)
+        self._lines.append(text)
+
+    def _flush_log(self) -> None:
+        lines, self._lines = self._lines, []
+        self._context.log.lines(lines)
+
+    async def start(self) -> None:
+        """Listen."""
+        loop = self.loop
+        loop.add_signal_handler(signal.SIGTERM, self._terminate)
+        loop.add_signal_handler(signal.SIGHUP, self._hang_up)
+        loop.add_reader(self._context.life_fd, os._exit, 111)
+        for listener in self._context.sockets.values():
+            self._servers.append(await loop.create_server(self._session, sock=listener))
+        self._sweep()
+
+    def enter(self, session: Session, peer: str) -> bool:
+        """Count one more connection; False if it is not within the limits."""
+        census = self._census
+        if census.total() >= self._max_total or census.from_address(peer) >= self._max_each:
+            self.log(f"{peer} refused: too many connections")
+            return False
+        census.enter(peer)
+        session.counted = True
+        return True
+
+    def environment(self, peer: str, name: bytes | None) -> dict[bytes, bytes] | None:
+        """What the access rules say about a peer (variables of tcp-environ(5)), None if they deny it. `name` is the peer's,
+        None if it isn't known. TemporaryError if the rules can't be read.
+        """
+        decision = self._rules.decide(peer.encode(), name)
+        if decision.deny:
+            self.log(f"{peer} denied by rule {(decision.rule or b'').decode('ascii', 'replace')}:")
+            return None
+        return {
+            b"TCPREMOTEIP": peer.encode(),
+            b"TCPLOCALHOST": self._local_name,
+            **({b"TCPREMOTEHOST": name} if name is not None else {}),
+            **dict(decision.environment),
+        }
+
+    def leave(self, session: Session, peer: str) -> None:
+        """The connection is gone."""
+        self.sessions.discard(session)
+        if session.counted:
+            self._census.leave(peer)
+        if self.stopping and not self.sessions:
+            self.loop.stop()
+
+    def _sweep(self) -> None:
+        self.loop.call_later(_SWEEP, self._sweep)  # whatever comes of it this time
+        self.sweep()
+        now = self.loop.time()
+        for session in list(self.sessions):
+            try:
+                session.check_silence(now, self.patience)
+            except Exception as error:
+                # A bug costs one session its connection, not all others their clock.
+                self.log(f"alert: internal error, connection dropped: {error!r}")
+                session.close()
+
+    def _hang_up(self) -> None:
+        try:
+            self.reread()
+        except QuailError as error:
+            self.log(f"alert: unable to reread controls: {error}; going on with what they said before")
+
+    def _terminate(self) -> None:
+        if self.stopping:
+            return
+        self.stopping = True
+        for server in self._servers:
+            server.close()
+        for session in list(self.sessions):
+            session.shut_down()
+        if self.sessions:
+            self.loop.call_later(_GRACE, self.loop.stop)
+        else:
+            self.loop.stop()
+
+
+def run(context: Context, make: Callable[[Context, asyncio.AbstractEventLoop], Worker]) -> None:
+    """Entry point of such a service."""
+    loop = uvloop.new_event_loop()
+    asyncio.set_event_loop(loop)
+    worker = make(context, loop)
+    loop.run_until_complete(worker.start())
+    loop.call_soon(context.ready)  # signals act only while the loop runs
+    loop.run_forever()
+    worker.close()
