@@ -169,11 +169,9 @@ def test_flush_reload_and_stop(site):
     site.home.control("rcpthosts", f"{DOMAIN}\nvirtual.example")
     site.home.dot_qmail("bob", "default", "./Maildir/\n")
     site.svc("-h", "qmail-send")
-    until(
-        lambda: (site.swaks("x@virtual.example", check=False), len(site.mail("bob")) == 2)[1], "mail of the new domain"
-    )
+    until(lambda: (site.swaks("x@virtual.example", check=False), len(site.mail("bob")) > 1)[1], "mail of the new domain")
     site.svc("-d", "qmail-smtpd")
-    until(lambda: "down" in site.box.run(["svstat", "/service/qmail-smtpd"]).stdout, "the end of tcpserver")
+    until(lambda: ": down " in site.box.run(["svstat", "/service/qmail-smtpd"]).stdout, "the end of tcpserver")
     assert site.swaks(f"alice@{DOMAIN}", check=False).returncode != 0
     site.svc("-d", "qmail-send")
     site.says("", "^stopped$")
@@ -182,4 +180,4 @@ def test_flush_reload_and_stop(site):
     site.says("", "^serving ", 2)
     before = len(site.mail("alice"))
     until(lambda: site.swaks(f"alice@{DOMAIN}", check=False).returncode == 0, "a server again")
-    until(lambda: len(site.mail("alice")) == before + 1, "the message")
+    until(lambda: len(site.mail("alice")) > before, "the message")
