@@ -169,7 +169,9 @@ def test_flush_reload_and_stop(site):
     site.home.control("rcpthosts", f"{DOMAIN}\nvirtual.example")
     site.home.dot_qmail("bob", "default", "./Maildir/\n")
     site.svc("-h", "qmail-send")
-    until(lambda: (site.swaks("x@virtual.example", check=False), len(site.mail("bob")) > 1)[1], "mail of the new domain")
+    until(
+        lambda: (site.swaks("x@virtual.example", check=False), len(site.mail("bob")) > 1)[1], "mail of the new domain"
+    )
     site.svc("-d", "qmail-smtpd")
     until(lambda: ": down " in site.box.run(["svstat", "/service/qmail-smtpd"]).stdout, "the end of tcpserver")
     assert site.swaks(f"alice@{DOMAIN}", check=False).returncode != 0
