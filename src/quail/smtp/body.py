@@ -11,17 +11,15 @@ halves, down to the byte that did it, so that the first fault wins however the p
 costs the chunk twice more, once.
 """
 
+from quail.message.hops import SAFE_HEADER, HopCounter
+
 BARE_LF = "bare LF"
 BARE_CR = "bare CR"
 LINE_TOO_LONG = "line too long"
 TOO_MANY_HOPS = "too many hops"
 TOO_BIG = "message too big"
 
-MAX_HOPS = 100
 _LF, _CR, _DOT = b"\n\r."
-# 100 lines that count have 9 bytes each at the least: where the empty line comes sooner, nothing needs to be counted.
-_SAFE_HEADER = MAX_HOPS * len(b"received\n") - 1
-_LONGEST_NAME = len(b"\ndelivered")
 
 
 class Body:
@@ -31,7 +29,7 @@ class Body:
     offset in the fed data of the first byte behind it.
     """
 
-    __slots__ = ("_at_start", "_head", "_held", "_hops", "_line", "_max_line", "_max_size", "_size", "fault", "rest")
+    __slots__ = ("_at_start", "_held", "_hops", "_line", "_max_line", "_max_size", "_size", "fault", "rest")
 
     def __init__(self, max_size: int, max_line: int) -> None:
         """`max_size` in bytes as stored; `max_line` in bytes without the line end and the stuffed dot."""
@@ -41,8 +39,7 @@ class Body:
         self._at_start = True  # of a line
         self._line = 0  # bytes of the present line so far
         self._size = 0
-        self._hops = 0
-        self._head: bytes | None = b"\n"  # in the header: the present line's first bytes behind a LF, in lower case
+        self._hops: HopCounter | None = HopCounter()  # while in the header
         self.fault: str | None = None
         self.rest = -1
 
@@ -102,12 +99,14 @@ class Body:
         line = self._line + len(out)
         if line > self._max_line and max(self._line + len(lines[0]), len(max(lines, key=len))) > self._max_line:
             return self._find_fault(data, at, rest, LINE_TOO_LONG)
-        if self._head is not None:
+        if self._hops is not None:
             cut = out.find(b"\n\n") if self._size == 0 else -1
-            if 0 <= cut < _SAFE_HEADER:
-                self._head = None
-            elif not self._count_hops(out):
+            if 0 <= cut < SAFE_HEADER:
+                self._hops = None
+            elif not self._hops.feed(out):
                 return self._find_fault(data, at, rest, TOO_MANY_HOPS)
+            elif self._hops.is_done:
+                self._hops = None
         if len(lines) > 1:
             line = len(lines[-1])
         self._line = line
@@ -129,25 +128,6 @@ class Body:
             self.feed(data[at:stop])
         self.rest = rest
         return b""
-
-    def _count_hops(self, out: bytes) -> bool:
-        """Count header lines that begin with `received` or `delivered`; False, and no state kept, when there are too many."""
-        head = self._head or b""
-        text = head + out
-        end = text.find(b"\n\n")
-        found = (text if end < 0 else text[:end]).lower()
-        hops = self._hops + found.count(b"\nreceived") + found.count(b"\ndelivered")
-        if hops >= MAX_HOPS:
-            return False
-        self._hops = hops
-        if end >= 0:
-            self._head = None
-            return True
-        begin = found.rfind(b"\n")
-        tail = found[begin:]
-        # A line that is counted, or too long to become one that counts, leaves only a mark that it is not empty.
-        self._head = b" " if begin < 0 or len(tail) >= _LONGEST_NAME or tail == b"\nreceived" else tail
-        return True
 
 
 def _one_message(data: bytes, at: int) -> bytes:

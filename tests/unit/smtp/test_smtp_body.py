@@ -2,7 +2,8 @@
 
 import pytest
 
-from quail.smtp.body import BARE_CR, BARE_LF, LINE_TOO_LONG, MAX_HOPS, TOO_BIG, TOO_MANY_HOPS, Body
+from quail.message.hops import MAX_HOPS
+from quail.smtp.body import BARE_CR, BARE_LF, LINE_TOO_LONG, TOO_BIG, TOO_MANY_HOPS, Body
 
 LIMITLESS = 1 << 40
 END = b"\r\n.\r\n"
