@@ -7,6 +7,7 @@ server answers each recipient in order. More requests may follow on the connecti
 from _collections_abc import Iterable, Iterator
 
 from quail.errors import PeerError
+from quail.qmtp.netstring import netstring
 
 MAX_REPLY = 65_536  # bytes of one reply; more is refused
 MAX_TEXT = 5000  # bytes of one that are kept
@@ -18,13 +19,9 @@ _CLEAN = bytes((ord("?"), *range(1, 256)))
 
 def request(sender: bytes, recipients: Iterable[bytes], size: int) -> tuple[bytes, bytes]:
     """What goes before and behind a text of `size` bytes whose lines end with LF. Addresses may be any bytes."""
-    box = b"".join(map(_netstring, recipients))
+    box = b"".join(map(netstring, recipients))
     # The LF in front says how lines end; it counts as part of the message.
-    return b"%d:\n" % (size + 1), b"," + _netstring(sender) + _netstring(box)
-
-
-def _netstring(data: bytes) -> bytes:
-    return b"%d:%b," % (len(data), data)
+    return b"%d:\n" % (size + 1), b"," + netstring(sender) + netstring(box)
 
 
 class Replies:
