@@ -1,7 +1,6 @@
 """An installation as Life with qmail describes it, on our programs: svscan, tcpserver, multilog, and mail that arrives.
 
-Its run scripts are as sites have them, in two things changed: the number of softlimit, because 2 MB hold no interpreter, and
-/var/qmail/rc, which runs the services by `quail serve` instead of qmail-start.
+Its run scripts are as sites have them, but for the number of softlimit, because 2 MB hold no interpreter.
 """
 
 import re
@@ -26,8 +25,9 @@ PROGRAMS = (
     "svok",
 )
 RC = """#!/bin/sh
+
 exec env - PATH="/var/qmail/bin:$PATH" \\
-quail serve --only queue,users,lspawn,rspawn 2>&1
+qmail-start "`cat /var/qmail/control/defaultdelivery`"
 """
 SEND = "#!/bin/sh\nexec /var/qmail/rc\n"
 SEND_LOG = """#!/bin/sh

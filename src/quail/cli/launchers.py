@@ -1,8 +1,8 @@
 """The programs in a home's bin/: a few lines each that start the interpreter lean and lead to the code (decision 0009).
 
-There is one for each module of quail/programs that has a main(), and one for `quail`. Each looks for quail first of all,
-before the library: no program has a module that could be taken for another. `quail` itself and qmail-remote, whose dependencies
-may share a folder with anything, look there last.
+There is one for each module of quail/programs that has a main(), and those for `quail` and qmail-start, which run services.
+Each looks for quail first of all, before the library: no program has a module that could be taken for another. These two and
+qmail-remote, whose dependencies may share a folder with anything, look there last.
 """
 
 import os
@@ -18,7 +18,8 @@ from quail.storage.folders import make_folder
 
 FOLDER = "bin"
 _NO_PROGRAMS = ("__init__", "become", "chain", "run")
-_WITH_DEPENDENCIES = ("quail.cli.main", "quail.programs.qmail.qmail_remote")
+_OF_CLI = {"qmail-start": "quail.cli.qmail_start", "quail": "quail.cli.main"}
+_WITH_DEPENDENCIES = (*_OF_CLI.values(), "quail.programs.qmail.qmail_remote")
 # These ask name servers, or become, without exec, another program that does.
 _CHAINS = ("quail.programs.ucspi.", "quail.programs.daemontools.")
 _LONGEST_SHEBANG = 127  # with its line feed, on Linux before 5.1 and most other systems
@@ -30,7 +31,7 @@ def programs() -> dict[str, str]:
 
     A module is named like its program, with _ for -, an underscore more if Python keeps the name, and _at for @.
     """
-    found = {"quail": "quail.cli.main"}
+    found = dict(_OF_CLI)
     top = f"{package()}/programs"
     for folder in sorted(os.scandir(top), key=lambda entry: entry.name):
         if folder.is_dir() and folder.name != "__pycache__":

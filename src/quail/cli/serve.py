@@ -5,7 +5,7 @@ import os
 import resource
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import click
 
@@ -19,7 +19,9 @@ from quail.oserrors import words
 from quail.storage import tcpto
 from quail.storage.calls import prepare_syncfs
 from quail.storage.durable import replace_file
+from quail.supervise.context import Context
 from quail.supervise.log import LineLog
+from quail.supervise.logprogram import LogProgram
 from quail.supervise.tree import Tree
 from quail.users.accounts import Accounts
 
@@ -69,10 +71,14 @@ def serve_home(
     stamp: bool = False,
     only: tuple[str, ...] = members.NAMES,
     started: Callable[[Started], None] | None = None,
+    log: LineLog | None = None,
+    log_program: LogProgram | None = None,
+    instead: Mapping[str, Callable[[Context], None]] | None = None,
 ) -> None:
     """Serve until TERM or INT; `started` is called, in this process, once everything runs.
 
     `only`: the services that are meant, in the order of members.NAMES. What is the whole home's to do goes with the queue.
+    log: where to, if not to standard error; log_program: who reads it. instead: what to run for services of these names.
     """
     must_be_home(home)
     os.chdir(home)
@@ -80,7 +86,7 @@ def serve_home(
     _refuse_foreign_home(home)
     os.umask(0o022)
     nofile = _raise_limit()
-    log = LineLog(stamp=stamp)
+    log = log or LineLog(stamp=stamp)
     _check(home, log)
     control = Control()
     mode = os.fsdecode(control.line("mode") or b"")
@@ -100,8 +106,11 @@ def serve_home(
     pids_path = f"run/pids{'' if only == members.NAMES else '.' + '.'.join(only)}.json"
     told = [pids_path, *(["run/ports.json"] if members.listening(only) else [])]
     prepare_syncfs()  # for the delivery workers
+    services = members.members(only, sockets, workers, accounts)
+    for member in services:
+        member.run = (instead or {}).get(member.name, member.run)
     tree = Tree(
-        members.members(only, sockets, workers, accounts),
+        services,
         sockets,
         home=home,
         mode=mode,
@@ -110,6 +119,7 @@ def serve_home(
         uids=accounts.uids() if accounts is not None else None,
         signals_for=_SIGNALS_FOR,
         pids_path=pids_path,
+        log_program=log_program,
     )
     if members.listening(only):
         _write("run/ports.json", json.dumps(ports, indent=2, sort_keys=True) + "\n")

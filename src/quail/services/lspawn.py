@@ -12,6 +12,7 @@ import os
 import signal
 import socket
 import time
+from collections.abc import Mapping
 
 from quail.control.reader import Control
 from quail.delivery import shed
@@ -47,10 +48,16 @@ NOT_AS_SERVICE = b"Not allowed to perform deliveries as a service of the mail sy
 USERS_TROUBLE = b"Trouble reading users/cdb in qmail-lspawn.\n"
 
 
-def run(context: Context) -> None:
-    """Serve until TERM."""
+def run(
+    context: Context, *, default_delivery: bytes | None = None, environment: Mapping[bytes, bytes] | None = None
+) -> None:
+    """Serve until TERM. default_delivery: dot-qmail lines in place of control/defaultdelivery. environment: what users'
+    programs find, in place of a choice of what serve was started with.
+    """
     shed.prepare()
-    Lspawn(context).serve()
+    if environment is None:
+        environment = program_environment(context.home, os.environb)
+    Lspawn(context, default_delivery=default_delivery, environment=environment).serve()
 
 
 class _Origin:
@@ -71,8 +78,8 @@ class _Origin:
 class Lspawn:
     """The service; serve() is its life."""
 
-    def __init__(self, context: Context) -> None:
-        """Reads control files; TemporaryError if one is malformed or can't be read."""
+    def __init__(self, context: Context, *, default_delivery: bytes | None, environment: Mapping[bytes, bytes]) -> None:
+        """Reads control files; TemporaryError if one is malformed or can't be read. The rest is described with run()."""
         self._context = context
         self._is_system = context.mode == "system"
         self._service_uids = context.service_uids()
@@ -88,7 +95,8 @@ class Lspawn:
         self._settings = Settings(
             context.home,
             nofile=context.nofile,
-            environment=program_environment(context.home, os.environb),
+            environment=environment,
+            fixed_delivery=default_delivery,
             programs=self._is_system or os.getuid() != 0,
         )
         self._settings.renew(Control())

@@ -7,13 +7,14 @@ import time
 class LineLog:
     """Writes `[time ]prefix text`. The time of day is put in front only for people: loggers have stamps of their own."""
 
-    __slots__ = ("_fd", "_prefix", "_stamp")
+    __slots__ = ("_fd", "_named_fd", "_prefix", "_stamp")
 
-    def __init__(self, prefix: str = "", *, stamp: bool = False, fd: int = 2) -> None:
-        """`prefix` is put before each text as it is."""
+    def __init__(self, prefix: str = "", *, stamp: bool = False, fd: int = 2, named_fd: int | None = None) -> None:
+        """`prefix` is put before each text as it is. `named_fd`: where named() writes, the same place (None: `fd` itself)."""
         self._prefix = prefix
         self._stamp = stamp
         self._fd = fd
+        self._named_fd = fd if named_fd is None else named_fd
 
     def __call__(self, text: str) -> None:
         """One line."""
@@ -35,7 +36,7 @@ class LineLog:
 
     def named(self, prefix: str) -> "LineLog":
         """The same log for another writer."""
-        return LineLog(prefix, stamp=self._stamp, fd=self._fd)
+        return LineLog(prefix, stamp=self._stamp, fd=self._named_fd)
 
 
 def _escaped(text: str) -> str:

@@ -20,6 +20,7 @@ from quail.supervise.events import Events, reap
 from quail.supervise.identity import become
 from quail.supervise.keeper import AGAIN_AFTER, Keeper
 from quail.supervise.log import LineLog
+from quail.supervise.logprogram import LogProgram
 
 LONGEST_WAIT = 10.0  # seconds between two starts of a service that gives up
 _PASSED_ON = (signal.SIGHUP, signal.SIGALRM)
@@ -76,9 +77,10 @@ class Tree:
         uids: Mapping[str, int] | None = None,
         signals_for: dict[int, tuple[str, ...]] | None = None,
         pids_path: str = "run/pids.json",
+        log_program: LogProgram | None = None,
     ) -> None:
         """`nofile`, `uids`: see Context. `signals_for` narrows a passed signal to services of these names; `pids_path` is
-        where it tells who they are.
+        where it tells who they are. `log_program`, which runs already, is started again when it ends.
         """
         self._members = members
         self._sockets = sockets
@@ -92,6 +94,7 @@ class Tree:
         self._events: Events | None = None
         self._pids_path = pids_path
         self._last_pids = b""
+        self._log_program = log_program
 
     def run(self, started: Callable[[], None]) -> None:
         """Until TERM or INT; `started` is called when every service has been forked."""
@@ -99,6 +102,7 @@ class Tree:
         gc.collect()
         gc.freeze()
         events = self._events = Events(signal.SIGTERM, signal.SIGINT, signal.SIGCHLD, *_PASSED_ON)
+        self._ended()  # a log program may have died before we heard of such things
         for member in self._members:
             self._fork(member)
         self._write_pids()
@@ -189,10 +193,14 @@ class Tree:
 
     def _next_start(self) -> float | None:
         dues = [member.keeper.due for member in self._members if member.keeper.due is not None]
+        if self._log_program is not None and self._log_program.due is not None:
+            dues.append(self._log_program.due)
         return max(0.0, min(dues) - time.monotonic()) if dues else None
 
     def _start_due(self) -> None:
         now = time.monotonic()
+        if self._log_program is not None:
+            self._log_program.tend(now)
         for member in self._members:
             if member.keeper.due is not None and now >= member.keeper.due:
                 self._fork(member)
@@ -215,7 +223,11 @@ class Tree:
     def _ended(self) -> list[tuple[Member, int]]:
         """Those that have ended since the last call, with their wait status."""
         members = {member.keeper.pid: member for member in self._members}
-        ended = [(members[pid], status) for pid, status in reap() if pid in members]
+        reaped = reap()
+        if self._log_program is not None:
+            for pid, status in reaped:
+                self._log_program.ended(pid, status, time.monotonic())
+        ended = [(members[pid], status) for pid, status in reaped if pid in members]
         for member, status in ended:
             member.keeper.ended(time.monotonic(), by_itself=os.WIFEXITED(status))
         return ended
@@ -243,6 +255,8 @@ class Tree:
                 events.wait(min(left, 1.0))
                 hurry = self._stop_wanted(events) or hurry
                 self._ended()
+                if self._log_program is not None:
+                    self._log_program.tend(time.monotonic())
 
 
 def name_process(name: str) -> None:

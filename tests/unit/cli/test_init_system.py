@@ -169,6 +169,8 @@ def test_every_folder_has_its_owner_and_mode(site):
     assert stat.S_IMODE(os.stat(f"{site.home}/queue/tcpto").st_mode) == 0o640
     assert stat.S_IMODE(os.stat(f"{site.home}/control/me").st_mode) == 0o644
     assert stat.S_IMODE(os.stat(f"{site.home}/bin/quail").st_mode) == 0o755
+    assert stat.S_IMODE(os.stat(f"{site.home}/boot/home+df").st_mode) == 0o755
+    assert calls.given[f"{site.home}/boot"] == calls.given[f"{site.home}/boot/home+df"] == (0, QMAIL_GID)
 
 
 def test_accounts_and_their_groups(site):

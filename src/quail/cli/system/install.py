@@ -10,7 +10,7 @@ import socket
 from quail.cli import bytecode, launchers, preflight
 from quail.cli.init_single import refuse_strangers
 from quail.cli.rules import complete_rules
-from quail.cli.system import links
+from quail.cli.system import boot, links
 from quail.cli.system.accounts import Machine
 from quail.cli.system.domain import LOCAL_ONLY, default_domain, fit_domain
 from quail.cli.system.layout import FOLDERS
@@ -79,6 +79,7 @@ def init_system(
             _begin(home, made.name, accounts, calls)
         _make_folders(home, accounts, admin, calls, fresh=made.fresh)
         launchers.write(home, owner=(0, accounts.qmail_gid), calls=calls)
+        boot.complete(home, owner=(0, accounts.qmail_gid), calls=calls)
         bytecode.compile_quail()
         made.rules = complete_rules(root + SYSTEM_RULES, f"{root}/etc/tcp.smtp.cdb", calls=calls)
         if sendmail:
