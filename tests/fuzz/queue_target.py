@@ -34,6 +34,8 @@ def clients_words():
         envelope(b"a@x", [b"b@y"] * 5, [(b"smtputf8", b"")]) + frame(b"half") + handover.ABANDON,
         envelope(b"s" * 1003, [b"b@y"]) + frame(b"x" * 5000) + handover.END,
         envelope(b"a@x", [b"b@y"]) + frame(b"z" * 140_000) + handover.END,
+        handover.BODY_FIRST + frame(b"Subject: x\n") + frame(b"\nhi\n") + handover.END + envelope(b"a@x", [b"b@y"]),
+        handover.BODY_FIRST + frame(b"z" * 140_000) + handover.END + handover.ABANDON,
     ]
 
 

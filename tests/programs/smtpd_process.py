@@ -15,7 +15,7 @@ NUMBER = b"4711"
 class FakeQueue:
     """Listens on run/queue.sock below `home`. `answers` are given in turn, then K with NUMBER.
 
-    An answer None closes the connection as soon as the envelope has come. `messages` gets (Envelope, text) of each message that
+    An answer None closes the connection as soon as the message begins. `messages` gets (Envelope, text) of each message that
     came whole, `broken` counts those that did not.
     """
 
@@ -41,7 +41,8 @@ class FakeQueue:
                     pass
 
     def _take(self, connection, stream):
-        envelope = decode_envelope(self._frame(stream))
+        first = self._frame(stream)
+        envelope = decode_envelope(first) if first else None  # else it comes last
         answer = self._answers.pop(0) if self._answers else b"K" + NUMBER
         if answer is None:
             return False
@@ -51,6 +52,12 @@ class FakeQueue:
         if piece is None:
             self.broken += 1
             return False
+        if envelope is None:
+            last = self._frame(stream)
+            if last is None:
+                self.broken += 1
+                return False
+            envelope = decode_envelope(last)
         self.messages.append((envelope, text))
         connection.sendall(frame(answer))
         return True

@@ -1,17 +1,19 @@
 """The local hand-over: how every program and service gives a message to the queue. docs/formats/handover.md.
 
 One connection to run/queue.sock carries many messages, one after another: a frame with the envelope, frames with the body,
-an empty frame to end it; the queue answers each with one frame, K and the message's number, Z and why it may be tried again,
-or D and why not. Imported by programs that run once per message: keep it lean.
+an empty frame to end it; or an empty frame first, and the envelope behind it all. The queue answers each with one frame, K and
+the message's number, Z and why it may be tried again, or D and why not. Imported by programs that run once per message: keep
+it lean.
 """
 
 import _socket as socket  # the public module takes as long to load as the interpreter itself
 import os
-from _collections_abc import Iterable, Iterator
+from _collections_abc import Callable, Iterable
 
 from quail.errors import PeerError
 
 END = b"\0\0\0\0"
+BODY_FIRST = END  # before the body; the envelope then comes behind its END
 ABANDON = b"\xff\xff\xff\xff"
 ABANDON_LENGTH = 0xFFFFFFFF
 MAX_ADDRESS = 1002  # bytes; qmail-queue refuses longer ones with exit 11 (facts 4.1)
@@ -140,13 +142,27 @@ class Client:
         each is to be asked for with one reply(), unless its submit() has raised. When the connection has ended nothing is
         submitted until every lost reply has been asked for.
         """
+        self._submit(encode_envelope(sender, recipients, attributes), chunks, lambda: END)
+
+    def send_body_first(self, chunks: Iterable[bytes], envelope: Callable[[], tuple[bytes, list[bytes]]]) -> Reply:
+        """As send(), for whoever hears of sender and recipients behind the message: `envelope` is asked for them then. An
+        exception out of it is one out of `chunks`.
+        """
+
+        def end() -> bytes:
+            return END + encode_envelope(*envelope())
+
+        self._submit(BODY_FIRST, chunks, end)
+        return self.reply()
+
+    def _submit(self, beginning: bytes, chunks: Iterable[bytes], end: Callable[[], bytes]) -> None:
         assert self._unanswered < MAX_UNANSWERED
         if self._lost:
             raise ConnectionResetError(_GONE)
-        waiting = bytearray(encode_envelope(sender, recipients, attributes))
+        waiting = bytearray(beginning)
         is_begun = False
         source = iter(chunks)
-        while (chunk := self._next(source, is_begun=is_begun)) is not None:
+        while (chunk := self._next(lambda: next(source, None), is_begun=is_begun)) is not None:
             for start in range(0, len(chunk), CHUNK):
                 piece = chunk[start : start + CHUNK]
                 waiting += len(piece).to_bytes(4, "big") + piece
@@ -154,7 +170,9 @@ class Client:
                     self._write(waiting, is_begun=is_begun)
                     is_begun = True
                     waiting.clear()
-        waiting += END
+        ending = self._next(end, is_begun=is_begun)
+        assert ending is not None
+        waiting += ending
         self._write(waiting, is_begun=is_begun)
         self._unanswered += 1
 
@@ -193,9 +211,9 @@ class Client:
             self._socket = connection
         return self._socket
 
-    def _next(self, source: Iterator[bytes], *, is_begun: bool) -> bytes | None:
+    def _next(self, source: Callable[[], bytes | None], *, is_begun: bool) -> bytes | None:
         try:
-            return next(source, None)
+            return source()
         except BaseException:
             if is_begun and not self._unanswered:
                 self._lose()

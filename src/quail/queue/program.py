@@ -8,7 +8,7 @@ message (quail.queue.exits, facts 3.2). An envelope that ends without its last N
 import _signal as signal  # type: ignore[import-not-found]  # the public module costs 5 ms for its enums
 import os
 import select
-from _collections_abc import Iterable
+from _collections_abc import Callable, Iterable
 from fcntl import F_DUPFD_CLOEXEC, fcntl
 
 from quail.queue import exits
@@ -40,9 +40,15 @@ class QueueProgram:
         The rest of the chunks is not asked for once the program does not read on. An exception out of `chunks` abandons
         the message and passes on.
         """
-        records = [b"F" + sender, *(b"T" + recipient for recipient in recipients)]
-        if any(b"\0" in record for record in records):
-            return exits.UNFIT
+        envelope = _encode(sender, recipients)
+        return exits.UNFIT if envelope is None else self._send(chunks, lambda: envelope)
+
+    def send_body_first(self, chunks: Iterable[bytes], envelope: Callable[[], tuple[bytes, list[bytes]]]) -> Reply:
+        """As Client's. The message and the envelope are given to the program in this order anyway."""
+        return self._send(chunks, lambda: _encode(*envelope()))
+
+    def _send(self, chunks: Iterable[bytes], envelope: Callable[[], bytes | None]) -> Reply:
+        """`envelope` gives None if it can't be one, and then the message is abandoned."""
         sigpipe = signal.signal(signal.SIGPIPE, signal.SIG_IGN)
         sigchld = signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # ignored, the program would leave no exit code
         try:
@@ -50,7 +56,7 @@ class QueueProgram:
                 child = _Child(self._command, self._home)
             except OSError:
                 return exits.CANNOT_RUN
-            return child.take(chunks, b"\0".join(records) + b"\0\0")
+            return child.take(chunks, envelope)
         finally:
             for number, handler in ((signal.SIGPIPE, sigpipe), (signal.SIGCHLD, sigchld)):
                 if handler is not None:
@@ -91,14 +97,18 @@ class _Child:
             raise
         self._poll.register(self._ended, select.POLLIN)
 
-    def take(self, chunks: Iterable[bytes], envelope: bytes) -> Reply:
+    def take(self, chunks: Iterable[bytes], envelope: Callable[[], bytes | None]) -> Reply:
         """Write it all and wait for the program's end."""
         try:
             whole = all(self._write(self._message, chunk) for chunk in chunks)
             if whole:
                 os.close(self._message)
                 self._message = -1
-                whole = self._write(self._envelope, envelope)
+                records = envelope()
+                if records is None:
+                    self._finish()
+                    return exits.UNFIT
+                whole = self._write(self._envelope, records)
         except BaseException:
             self._finish()
             raise
@@ -178,6 +188,12 @@ class _Child:
             status = None
         os.close(self._words_fd)
         return status
+
+
+def _encode(sender: bytes, recipients: Iterable[bytes]) -> bytes | None:
+    """The envelope as qmail-queue reads it; None if an address can't be in one."""
+    records = [b"F" + sender, *(b"T" + recipient for recipient in recipients)]
+    return None if any(b"\0" in record for record in records) else b"\0".join(records) + b"\0\0"
 
 
 def _become(command: bytes, home: str, ends: tuple[int, int, int]) -> None:

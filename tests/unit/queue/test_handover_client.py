@@ -153,6 +153,54 @@ def test_an_empty_chunk_does_not_end_the_message(client):
     assert frame(b"") == END
 
 
+def test_an_envelope_behind_its_message(client, listener):
+    told = []
+
+    def body(*pieces):
+        yield from pieces
+        told.append(b"a@x")
+
+    for pieces in ((b"one", b"", b"two"), (b"x" * CHUNK, b"y" * CHUNK)):
+        told.clear()
+        queue = threading.Thread(target=answer, args=(listener, b"K7"))
+        queue.start()
+        reply = client.send_body_first(body(*pieces), lambda: (told.pop(), [b"b@y"]))
+        assert (reply.letter, reply.text) == (b"K", b"7")
+        queue.join()
+        client.close()
+        text, envelope = answered.pop()
+        assert text == b"".join(pieces)
+        assert (envelope.sender, envelope.recipients) == (b"a@x", [b"b@y"])
+
+
+answered = []
+
+
+def answer(listener, reply):
+    """Take one message whose envelope comes last."""
+    connection, _ = listener.accept()
+    with connection, connection.makefile("rb") as stream:
+
+        def take():
+            return stream.read(int.from_bytes(stream.read(4), "big"))
+
+        assert take() == b""
+        text = b"".join(iter(take, b""))
+        answered.append((text, decode_envelope(take())))
+        connection.sendall(frame(reply))
+
+
+@pytest.mark.parametrize("size", [10, 100_000])
+def test_a_message_that_is_not_wanted_before_its_envelope(client, listener, size):
+    def body():
+        yield b"x" * size
+        raise LookupError
+
+    with pytest.raises(LookupError):
+        client.send_body_first(body(), lambda: (b"", []))
+    assert client._socket is None
+
+
 @pytest.fixture
 def listener():
     with socket.socket(socket.AF_UNIX) as listener:

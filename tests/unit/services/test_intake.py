@@ -8,7 +8,7 @@ from tests.unit.services.stepping import FakeTransport, SteppedLoop
 
 from quail.net.frames import Splitter, frame
 from quail.queue import records
-from quail.queue.handover import ABANDON, END, MAX_ATTRIBUTES, MAX_RECIPIENTS, encode_envelope
+from quail.queue.handover import ABANDON, BODY_FIRST, END, MAX_ATTRIBUTES, MAX_RECIPIENTS, encode_envelope
 from quail.queue.store import LargeBody
 from quail.services.queue import intake as module
 from quail.services.queue import shares
@@ -147,6 +147,79 @@ def test_byte_by_byte_and_with_what_follows(desk, client):
     assert len(desk.writer.entries) == 2
     client.gone()
     desk.settle()
+
+
+def body_first(body=b"hi\n", **envelope):
+    """The same with the envelope at the end."""
+    whole = message(body, **envelope)
+    size = 4 + int.from_bytes(whole[:4], "big")
+    return BODY_FIRST + whole[size:] + whole[:size]
+
+
+def test_an_envelope_behind_its_message(desk, client):
+    client.send(
+        body_first(b"one", recipients=(b"b@y", b"c@y")) + message(b"two") + body_first(b"") + body_first(b"four")
+    )
+    entries = list(desk.writer.entries)
+    accepted = [records.Accepted.decode(entry.envelope) for entry in entries]
+    assert [(each.sender, each.recipients) for each in accepted] == [
+        (b"a@x", {0: b"b@y", 1: b"c@y"}),
+        *[(b"a@x", {0: b"b@y"})] * 3,
+    ]
+    assert accepted[0].uid == os.getuid()
+    assert [b"".join(entry.body).rpartition(b"\n")[2] for entry in entries] == [b"one", b"two", b"", b"four"]
+    desk.settle()
+    assert client.replies() == [b"K1", b"K2", b"K3", b"K4"]
+
+
+def test_an_envelope_behind_its_message_byte_by_byte(desk, client):
+    data = body_first(b"one")
+    for byte in data[:-1]:
+        client.send(bytes((byte,)))
+    assert not desk.writer.entries
+    client.send(data[-1:])
+    (entry,) = desk.writer.entries
+    assert b"".join(entry.body).endswith(b"one")
+    desk.settle()
+    assert client.replies() == [b"K1"]
+
+
+def test_a_large_body_before_its_envelope_is_in_a_file_and_no_longer_if_it_is_abandoned(desk, client):
+    data = body_first(b"x" * 200_000)
+    envelope = len(data) - len(encode_envelope(b"a@x", [b"b@y"]))
+    client.send(data[:envelope])
+    assert len(desk.store.large[1]) > 200_000
+    assert not desk.writer.entries
+    client.send(data[envelope:] + data[:envelope] + ABANDON)
+    desk.settle()
+    assert client.replies() == [b"K1"]
+    assert desk.store.discarded == [2]
+
+
+@pytest.mark.parametrize("at", [4, 50, -30])
+def test_a_client_that_goes_before_its_envelope_leaves_nothing(desk, client, at):
+    client.send(body_first(b"x" * 5000)[:at])
+    client.gone()
+    assert not desk.writer.entries
+    assert desk.intake.inline_total == 0
+    assert desk.intake.shares.nothing_held()
+
+
+def test_what_is_wrong_with_a_late_envelope_is_told(desk, client):
+    client.send(body_first(sender=b"s" * 1003) + body_first(b"x" * 300_000, recipients=[b"b"] * (MAX_RECIPIENTS + 1)))
+    desk.writer.refusing = True
+    client.send(body_first(sender=b"s" * 1003))
+    desk.writer.refusing = False
+    data = body_first()
+    client.send(data[:8])
+    desk.intake.stopping = True
+    client.send(data[8:] + body_first())
+    desk.settle()
+    assert client.replies() == [
+        b"Denvelope address too long for qq (#5.1.3)", b"Dtoo many recipients (#5.5.3)", module._DISK_FULL, b"K4",
+        b"Zmail system is stopping, try again later (#4.3.2)",
+    ]  # fmt: skip
+    assert desk.store.discarded == [2]
 
 
 def test_replies_come_in_the_order_of_the_messages(desk, client):
@@ -292,7 +365,10 @@ def test_a_client_that_goes_while_its_message_waits_has_sent_it(desk, client):
     [
         (9 << 20).to_bytes(4, "big"),
         frame(b"nonsense"),
-        frame(b""),
+        END + END + END,
+        END + frame(b"x") + END + frame(b"nonsense"),
+        END + END + (9 << 20).to_bytes(4, "big"),
+        END + (2 << 20).to_bytes(4, "big"),
         frame(b"Tearly\0"),
         encode_envelope(b"a", [b"b"]) + (2 << 20).to_bytes(4, "big"),
         b"\xff\xff\xff\xfe",

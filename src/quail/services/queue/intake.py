@@ -61,16 +61,19 @@ class Client(Protocol):
 
 class Incoming:
     """A message on its way in. `parts` are its bytes so far, unless they have gone to a file; `answer` is the reply once it
-    is known.
+    is known. `accepted` is None while the envelope has not come, which is behind the body when that `is_whole` before it.
     """
 
-    __slots__ = ("accepted", "answer", "connection", "large", "number", "parts", "refusal", "size", "time", "weight")
+    __slots__ = (
+        "accepted", "answer", "connection", "is_whole", "large", "number", "parts", "refusal", "size", "time", "weight",
+    )  # fmt: skip
 
-    def __init__(self, connection: Client, number: int, accepted: Accepted, time: float) -> None:
+    def __init__(self, connection: Client, number: int, time: float) -> None:
         """`time` in seconds since 1970."""
         self.connection = connection
         self.number = number
-        self.accepted = accepted
+        self.accepted: Accepted | None = None
+        self.is_whole = False
         self.time = time
         self.parts: list[bytes] = []
         self.size = 0
@@ -140,31 +143,39 @@ class Intake:
             self.inline_total -= incoming.size
             incoming.parts = []
 
-    def begin(self, connection: Client, envelope: Envelope, refusal: bytes | None = None) -> Incoming:
-        """A message begins; what is wrong with it is kept for its end."""
-        accepted = Accepted(
-            envelope.sender,
-            dict(enumerate(envelope.recipients)),
-            uid=connection.uid,
-            pid=connection.pid,
-            attributes=envelope.attributes,
-        )
-        incoming = Incoming(connection, self.store.new_number(), accepted, self.now())
+    def begin(self, connection: Client, envelope: Envelope | None, refusal: bytes | None = None) -> Incoming:
+        """A message begins; what is wrong with it is kept for its end. Without an envelope, address() follows."""
+        incoming = Incoming(connection, self.store.new_number(), self.now())
         if refusal is not None:
             incoming.refusal = refusal
         elif self.stopping:
             incoming.refusal = _STOPPING
         elif self.writer.refusing:
             incoming.refusal = _DISK_FULL
-        elif len(envelope.sender) > MAX_ADDRESS or any(len(r) > MAX_ADDRESS for r in envelope.recipients):
+        if envelope is not None:
+            self.address(incoming, envelope)
+        self.add(incoming, received.from_queue(incoming.number, self.invoked_by(connection.uid), incoming.time))
+        return incoming
+
+    def address(self, incoming: Incoming, envelope: Envelope) -> None:
+        """Where the message comes from and goes to."""
+        connection = incoming.connection
+        incoming.accepted = Accepted(
+            envelope.sender,
+            dict(enumerate(envelope.recipients)),
+            uid=connection.uid,
+            pid=connection.pid,
+            attributes=envelope.attributes,
+        )
+        if incoming.refusal is not None:
+            return
+        if len(envelope.sender) > MAX_ADDRESS or any(len(r) > MAX_ADDRESS for r in envelope.recipients):
             incoming.refusal = _TOO_LONG
         elif not self.shares.has_room(connection.uid, len(envelope.recipients)):
             incoming.refusal = _TOO_MUCH
             self.complain(
                 connection.uid, "has messages with too many recipients in the queue: one more is refused for now"
             )
-        self.add(incoming, received.from_queue(incoming.number, self.invoked_by(connection.uid), incoming.time))
-        return incoming
 
     def add(self, incoming: Incoming, data: bytes) -> None:
         """More of the body."""
@@ -210,12 +221,12 @@ class Intake:
             self.abandon(incoming)
             incoming.connection.reply(incoming, incoming.refusal)
             return
-        accepted = incoming.accepted
+        assert incoming.accepted is not None
         entry = Entry(
             records.ACCEPTED,
             incoming.number,
             int(incoming.time * 1e6),
-            accepted.encode(),
+            incoming.accepted.encode(),
             tuple(incoming.parts),
             incoming.large,
             source=incoming,
@@ -330,16 +341,24 @@ class Connection(asyncio.Protocol):
                     self._weight -= incoming.weight
                     at += 4
                     continue
-                if size > (MAX_ENVELOPE if incoming is None else MAX_CHUNK):
+                wants_envelope = incoming is None or incoming.is_whole
+                if size > (MAX_ENVELOPE if wants_envelope else MAX_CHUNK):
                     raise PeerError(f"frame of {size} bytes")
                 stop = at + 4 + size
                 if stop > end:
                     break
-                if incoming is None:
-                    self._open = self._begin(bytes(buffer[at + 4 : stop]))
+                if incoming is None and not size:
+                    self._open = intake.begin(self, None)
+                elif wants_envelope:
+                    self._open = self._address(incoming, bytes(buffer[at + 4 : stop]))
                 elif size:
+                    assert incoming is not None
                     intake.add(incoming, bytes(buffer[at + 4 : stop]))
                 else:
+                    assert incoming is not None
+                    incoming.is_whole = True
+                incoming = self._open
+                if incoming is not None and incoming.is_whole and incoming.accepted is not None:
                     self._open = None
                     self._at_work.append(incoming)
                     intake.end(incoming)
@@ -349,12 +368,19 @@ class Connection(asyncio.Protocol):
             return
         del buffer[:at]
 
-    def _begin(self, payload: bytes) -> Incoming:
+    def _address(self, incoming: Incoming | None, payload: bytes) -> Incoming:
+        """The envelope of a message that begins (None), or of one whose body has come."""
+        refusal = None
         try:
-            incoming = self._intake.begin(self, decode_envelope(payload))
+            envelope = decode_envelope(payload)
         except TooManyRecipientsError:
-            incoming = self._intake.begin(self, Envelope(b"", []), _TOO_MANY)
-        incoming.weight = len(payload) + RECIPIENT * len(incoming.accepted.recipients)
+            envelope, refusal = Envelope(b"", []), _TOO_MANY
+        if incoming is None:
+            incoming = self._intake.begin(self, envelope, refusal)
+        else:
+            incoming.refusal = incoming.refusal or refusal
+            self._intake.address(incoming, envelope)
+        incoming.weight = len(payload) + RECIPIENT * len(envelope.recipients)
         self._weight += incoming.weight
         return incoming
 

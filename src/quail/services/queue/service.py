@@ -225,6 +225,7 @@ class QueueService:
         size = entry.large.length if entry.large is not None else sum(map(len, entry.body))
         body = b"".join(entry.body) if entry.large is None else None
         if isinstance(source, Incoming):
+            assert source.accepted is not None
             self._intake.settled(source)
             self.dispatcher.admit(entry.number, source.accepted, entry.time, size, body)
         elif isinstance(source, BounceEntry):
