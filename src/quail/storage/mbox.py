@@ -1,7 +1,8 @@
 """Mbox delivery: one message appended to a file that holds many (mbox(5), facts 6.10).
 
-The file is locked with flock(2) while it grows, and cut back to its old length when a write fails; dot-lock files are not
-used. That is all the safety this format has: after a crash half a message may be at its end. A Maildir has no such moment.
+The file is locked with flock(2) while it grows, looked up again if another has taken its place by then, and cut back to its
+old length when a write fails; dot-lock files are not used. That is all the safety this format has: after a crash half a
+message may be at its end. A Maildir has no such moment.
 
 A line of the message that begins with `From `, or with any number of `>` and then `From `, gets one more `>`: a reader that
 takes one away from each such line has the message as it was.
@@ -12,7 +13,7 @@ import errno
 import fcntl
 import os
 import stat
-from _collections_abc import Iterable
+from _collections_abc import Callable, Iterable
 
 from quail.storage.calls import SystemCalls
 from quail.storage.durable import sync_directory, write_all
@@ -24,6 +25,7 @@ _FROM = b"From "
 _GREATER = ord(">")
 _LINE_FEED = ord("\n")
 _PIECE = 1 << 16
+_REPLACED_AT_MOST = 100  # times that others replace the file before our turn comes
 # A FIFO without a reader, or a terminal, must not keep the delivery waiting nor become its own.
 _APPEND = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 _LOOK = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
@@ -88,24 +90,36 @@ def _beginning_of_from(data: bytes) -> int:
     return 0
 
 
+Message = tuple[bytes, Iterable[bytes]]
+"""What stands before a message in the file (the From_ line and fields), and the message in chunks of any size."""
+
+
 def deliver(
     calls: SystemCalls, path: str, head: bytes, chunks: Iterable[bytes], *, lock_wait: float = LOCK_WAIT
 ) -> None:
-    """Append `head` (the From_ line and fields) and the message in `chunks`, durably.
+    """Append `head` and the message in `chunks`, durably. Errors: see deliver_all."""
+    deliver_all(calls, path, [(head, chunks)], lock_wait=lock_wait)
 
-    OpenError, SlowLockError, or any other OSError of writing; then the file is as long as it was, if it could be locked. An
-    exception out of `chunks` does the same and passes on. SIGALRM is used: for the main thread of a process alone.
+
+def deliver_all(
+    calls: SystemCalls,
+    path: str,
+    messages: Iterable[Message],
+    *,
+    lock_wait: float = LOCK_WAIT,
+    then: Callable[[], None] | None = None,
+) -> None:
+    """Append messages, durably, all of them or none; `messages` is asked for them when the file is locked.
+
+    then: called when they are durable, before the lock is given back. OpenError, SlowLockError, or any other OSError of
+    writing; then the file is as long as it was, if it could be locked. An exception out of `messages` does the same and
+    passes on. SIGALRM is used: for the main thread of a process alone.
     """
+    fd, status, is_locked = _open(calls, path, lock_wait)
     try:
-        fd = calls.open(path, _APPEND, 0o600)
-    except OSError as error:
-        raise OpenError(*error.args) from error
-    try:
-        is_locked = _lock(calls, fd, lock_wait)
-        status = calls.fstat(fd)
         is_file = stat.S_ISREG(status.st_mode)
         try:
-            _append(calls, fd, _gap(calls, path, status) if is_file else b"", head, chunks)
+            _append(calls, fd, _gap(calls, path, status) if is_file else b"", messages)
             _sync(calls, fd, is_file=is_file)
         except BaseException:
             if is_locked and is_file:
@@ -113,26 +127,65 @@ def deliver(
             raise
         if is_file and not status.st_size:
             _sync_name(calls, path, fd)
+        if then is not None:
+            then()
     finally:
+        _close(calls, fd)
+
+
+def _open(calls: SystemCalls, path: str, patience: float) -> tuple[int, os.stat_result, bool]:
+    """The file that has the name, what is known of it, and whether it is locked. OpenError, SlowLockError.
+
+    Whoever had the lock may have put another file in the place of this one, and what is written here would be lost.
+    """
+    for _ in range(_REPLACED_AT_MOST):
         try:
-            calls.close(fd)
-        except OSError:
-            pass  # what matters is synced
+            fd = calls.open(path, _APPEND, 0o600)
+        except OSError as error:
+            raise OpenError(*error.args) from error
+        try:
+            is_locked = _lock(calls, fd, patience)
+            status = calls.fstat(fd)
+            if not (is_locked and stat.S_ISREG(status.st_mode) and _is_replaced(calls, path, status)):
+                return fd, status, is_locked
+        except BaseException:
+            _close(calls, fd)
+            raise
+        _close(calls, fd)
+    raise SlowLockError(errno.ETIMEDOUT, "lock")
 
 
-def _append(calls: SystemCalls, fd: int, gap: bytes, head: bytes, chunks: Iterable[bytes]) -> None:
-    quoting = Quoting()
-    waiting = [gap, head]
-    size = len(head)
-    for chunk in chunks:
-        for start in range(0, len(chunk), _PIECE):
-            piece = quoting.feed(chunk[start : start + _PIECE])
-            waiting.append(piece)
-            size += len(piece)
-            if size >= _PIECE:
-                write_all(calls, fd, b"".join(waiting))
-                waiting, size = [], 0
-    waiting.append(quoting.end())
+def _is_replaced(calls: SystemCalls, path: str, status: os.stat_result) -> bool:
+    try:
+        now = calls.stat(path)
+    except FileNotFoundError:
+        return True
+    return (now.st_dev, now.st_ino) != (status.st_dev, status.st_ino)
+
+
+def _close(calls: SystemCalls, fd: int) -> None:
+    try:
+        calls.close(fd)
+    except OSError:
+        pass  # what matters is synced
+
+
+def _append(calls: SystemCalls, fd: int, gap: bytes, messages: Iterable[Message]) -> None:
+    waiting = [gap]
+    size = 0
+    for head, chunks in messages:
+        quoting = Quoting()
+        waiting.append(head)
+        size += len(head)
+        for chunk in chunks:
+            for start in range(0, len(chunk), _PIECE):
+                piece = quoting.feed(chunk[start : start + _PIECE])
+                waiting.append(piece)
+                size += len(piece)
+                if size >= _PIECE:
+                    write_all(calls, fd, b"".join(waiting))
+                    waiting, size = [], 0
+        waiting.append(quoting.end())
     write_all(calls, fd, b"".join(waiting))
 
 

@@ -11,9 +11,9 @@ from quail.cli import bytecode, launchers, preflight
 from quail.cli.init import init
 from quail.cli.system import install, links
 from quail.cli.system.accounts import Machine
-from quail.cli.system.domain import default_domain, fit_domain
 from quail.cli.system.layout import FOLDERS
 from quail.control.checks import check
+from quail.control.domain import default_domain, fit_domain
 from quail.control.reader import Control
 from quail.errors import PermanentError, TemporaryError, UsageError
 from quail.net.tcprules import Rules, compile_rules

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from quail.storage import mbox
 from quail.storage.calls import SystemCalls
-from quail.storage.mbox import OpenError, Quoting, SlowLockError, deliver
+from quail.storage.mbox import OpenError, Quoting, SlowLockError, deliver, deliver_all
 
 HEAD = b"From s@x.y Sun Nov 02 10:27:43 2026\nReturn-Path: <s@x.y>\n"
 OLD = b"From x\n\nold\n\n"
@@ -330,3 +330,85 @@ def test_a_reader_can_take_the_quoting_away(message):
 def test_the_limit_is_qmails():
     assert mbox.LOCK_WAIT == 30
     assert b"30 seconds" in mbox.LOCKED
+
+
+# Several messages, and files that others replace
+
+
+def test_several_messages_are_one_append(box):
+    calls = Calls()
+    deliver_all(calls, str(box), [(HEAD, [BODY]), (HEAD, []), (b"", [b"x\n"])])
+    assert box.read_bytes() == OLD + NEW + HEAD + b"\n" + b"x\n\n"
+    assert calls.log.count("fsync") == 1
+
+
+def test_messages_are_asked_for_under_the_lock_and_their_end_is_told_under_it(box):
+    seen = []
+
+    def locked():
+        with box.open("rb") as other:
+            try:
+                fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return True
+        return False
+
+    def messages():
+        seen.append((locked(), box.read_bytes()))
+        yield HEAD, [BODY]
+
+    deliver_all(Calls(), str(box), messages(), then=lambda: seen.append((locked(), box.read_bytes())))
+    assert seen == [(True, OLD), (True, OLD + NEW)]
+    assert not locked()
+
+
+def test_a_second_message_that_fails_takes_the_first_back(box):
+    def messages():
+        yield HEAD, [BODY * 100_000]
+        raise ValueError
+
+    told = []
+    with pytest.raises(ValueError):
+        deliver_all(Calls(), str(box), messages(), then=lambda: told.append(1))
+    assert (box.read_bytes(), told) == (OLD, [])
+
+
+@pytest.mark.parametrize("times", [1, 3])
+def test_a_file_that_was_replaced_while_it_waited_gets_nothing(box, times):
+    """Who had the lock has renamed another over it, or taken it away: what is written to the old one nobody would read."""
+
+    class Replaced(Calls):
+        def flock(self, fd, operation):
+            super().flock(fd, operation)
+            if self.log.count("flock") <= times:
+                new = box.with_name("new")
+                new.write_bytes(b"new\n\n")
+                new.rename(box)
+
+    deliver(Replaced(), str(box), HEAD, [BODY])
+    assert box.read_bytes() == b"new\n\n" + NEW
+
+
+def test_a_file_that_was_removed_while_it_waited_is_made_again(box):
+    class Removed(Calls):
+        def flock(self, fd, operation):
+            super().flock(fd, operation)
+            if self.log.count("flock") == 1:
+                box.unlink()
+
+    deliver(Removed(), str(box), HEAD, [BODY])
+    assert box.read_bytes() == NEW
+
+
+def test_a_file_that_is_replaced_again_and_again_is_given_up(box):
+    class Restless(Calls):
+        def flock(self, fd, operation):
+            super().flock(fd, operation)
+            box.unlink()
+            box.write_bytes(OLD)
+
+    before = os.listdir("/proc/self/fd")
+    with pytest.raises(SlowLockError):
+        deliver(Restless(), str(box), HEAD, [BODY])
+    assert box.read_bytes() == OLD
+    assert os.listdir("/proc/self/fd") == before

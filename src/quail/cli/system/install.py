@@ -12,8 +12,8 @@ from quail.cli.init_single import refuse_strangers
 from quail.cli.rules import complete_rules
 from quail.cli.system import boot, links
 from quail.cli.system.accounts import Machine
-from quail.cli.system.domain import LOCAL_ONLY, default_domain, fit_domain
 from quail.cli.system.layout import FOLDERS
+from quail.control.domain import LOCAL_ONLY, default_domain, fit_domain
 from quail.control.places import SYSTEM, SYSTEM_RULES
 from quail.control.table import TABLE
 from quail.errors import PermanentError, TemporaryError

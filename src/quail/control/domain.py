@@ -1,4 +1,4 @@
-"""The name that a system home is made for, and what follows from it."""
+"""The name of a host that mail is set up for, and what follows from it: for quail init --system, config and config-fast."""
 
 from quail.errors import UsageError
 
@@ -38,6 +38,14 @@ def default_domain(name: str) -> str:
     But never a name that is likely to be no one's own, like co.uk: mail would go to strangers.
     """
     rest = name.partition(".")[2]
-    labels = rest.split(".")
-    is_shared = len(labels) == 2 and len(labels[1]) == 2 and len(labels[0]) <= 3
-    return name if len(labels) < 2 or is_shared else rest
+    return name if "." not in rest or _is_shared(rest.split(".")) else rest
+
+
+def plus_domain(name: str) -> str:
+    """What a host name that ends in a plus sign is completed with: its last two labels, or three as above."""
+    labels = name.split(".")
+    return ".".join(labels[-3:] if _is_shared(labels[-2:]) else labels[-2:])
+
+
+def _is_shared(labels: list[str]) -> bool:
+    return len(labels) == 2 and len(labels[1]) == 2 and len(labels[0]) <= 3
