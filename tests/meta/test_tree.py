@@ -152,8 +152,9 @@ def test_a_session_of_qmail_smtpd_loads_nothing_slow(tmp_path):
 
 
 DELIVERY = {
+    "PROTO": "TCP",
     "DTLINE": "Delivered-To: a@b\n", "RPLINE": "Return-Path: <c@d>\n", "UFLINE": "From c@d\n",
-    "SENDER": "c@d", "NEWSENDER": "c@d", "LOCAL": "a", "PATH": "/usr/bin:/bin",
+    "SENDER": "c@d", "NEWSENDER": "c@d", "LOCAL": "a", "HOST": "b", "PATH": "/usr/bin:/bin",
 }  # fmt: skip
 # Calls of programs that run once for each message, and how many messages each of them queues.
 CALLS = [
@@ -169,6 +170,8 @@ CALLS = [
     ("preline", ("cat",), 0),
     ("predate", ("cat",), 0),
     ("qbiff", (), 0),
+    ("qsmhook", ("cat",), 0),
+    ("tcp_env", ("true",), 0),
 ]
 
 

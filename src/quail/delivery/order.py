@@ -1,13 +1,7 @@
 """What qmail-local is called with: one message for one recipient, and the lines that are made of it (facts 3.6, 5.6)."""
 
-from time import gmtime
-
 from quail.delivery.message import Message
-from quail.message import address
-
-_DAYS = (b"Mon", b"Tue", b"Wed", b"Thu", b"Fri", b"Sat", b"Sun")
-_MONTHS = (b"Jan", b"Feb", b"Mar", b"Apr", b"May", b"Jun", b"Jul", b"Aug", b"Sep", b"Oct", b"Nov", b"Dec")
-_NOT_IN_FROM = bytes.maketrans(b" \t\n", b"---")
+from quail.message import address, from_line
 
 
 class Order:
@@ -52,8 +46,5 @@ class Order:
         return b"Return-Path: <%b>\n" % address.quote(self.sender).replace(b"\n", b"_")
 
     def from_line(self, seconds: float) -> bytes:
-        """The line that a message begins with in an mbox: GMT, day of month with a zero, unlike asctime."""
-        year, month, day, hour, minute, second, weekday = gmtime(seconds)[:7]
-        sender = self.sender.translate(_NOT_IN_FROM) or b"MAILER-DAEMON"
-        date = b"%b %b %02d %02d:%02d:%02d %d" % (_DAYS[weekday], _MONTHS[month - 1], day, hour, minute, second, year)
-        return b"From %b %b\n" % (sender, date)
+        """The line that a message begins with in an mbox."""
+        return from_line.text(self.sender, seconds)

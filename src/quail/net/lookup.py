@@ -20,7 +20,7 @@ from quail.net.resolver import NoSuchHost, Resolver
 from quail.net.resolver_query import PTR
 from quail.net.ucspi import four, name_text
 
-__all__ = ["addresses", "cache_servers", "name_of"]
+__all__ = ["addresses", "cache_servers", "candidates", "first_name", "name_of"]
 
 _PATIENCE = 60.0  # seconds for the name of an address and the way back, as long as the originals wait for one server
 _T = TypeVar("_T")
@@ -37,12 +37,17 @@ class _Names(Resolver):
         return cast(bytes, outcome[0]) if outcome else None
 
 
+def candidates(host: bytes) -> list[bytes]:
+    """What a name may be short for, in the order in which it is to be looked up. TemporaryError."""
+    return qualify.candidates(host, qualify.rules(os.environb, os.fsencode(socket.gethostname())))
+
+
 def addresses(host: bytes, *, want_ipv6: bool = True) -> list[str]:
     """The addresses of a host, after qualification; none if there are none. An address is its own. TemporaryError."""
     literal = _literal(host)
     if literal is not None:
         return [literal]
-    for name in qualify.candidates(host, qualify.rules(os.environb, os.fsencode(socket.gethostname()))):
+    for name in candidates(host):
         literal = _literal(name)
         if literal is not None:
             return [literal]
@@ -55,16 +60,30 @@ def addresses(host: bytes, *, want_ipv6: bool = True) -> list[str]:
     return []
 
 
+def first_name(ip: str) -> bytes | None:
+    """What a reverse look-up says the name of an address is, confirmed or not, in the form of name_of; None if there is none.
+
+    TemporaryError if it can't be told now.
+    """
+    try:
+        return _text(_run(_resolver().first_name(four(ip))))
+    except (NoSuchHost, ValueError):
+        return None
+
+
 def name_of(ip: str, *, confirmed: bool = False) -> bytes | None:
     """The name of an address, lower case, unusual bytes as backslash and octal digits; None if there is none or it can't be
     told. `confirmed`: only one that has the address in its turn.
     """
-    ip = four(ip)
-    resolver = _resolver()
     try:
-        name = _run(resolver.name_of(ip, patience=_PATIENCE) if confirmed else resolver.first_name(ip))
+        if not confirmed:
+            return first_name(ip)
+        return _text(_run(_resolver().name_of(four(ip), patience=_PATIENCE)))
     except (QuailError, ValueError):
         return None
+
+
+def _text(name: bytes | None) -> bytes | None:
     return None if not name else name_text(dns.name.from_text(name.decode()).labels[:-1])
 
 

@@ -5,7 +5,7 @@ import dns.message
 import dns.name
 import dns.rrset
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from quail.net.resolver_query import AAAA, MX, A, _parse, _Query, read
@@ -43,6 +43,7 @@ def answers(draw):
     return kind, records, draw(st.integers(0, (1 << 31) - 1))
 
 
+@settings(deadline=None)
 @given(answers())
 def test_what_it_reads_is_what_the_library_reads(answer):
     kind, records, ttl = answer
@@ -53,6 +54,7 @@ def test_what_it_reads_is_what_the_library_reads(answer):
     assert (found[0], max(1, min(86_400, found[1]))) == (told.records, told.ttl)
 
 
+@settings(deadline=None)
 @given(answers(), st.data())
 def test_damaged_answers_are_read_as_the_library_reads_them_or_left_to_it(answer, data):
     kind, records, ttl = answer
@@ -68,6 +70,7 @@ def test_damaged_answers_are_read_as_the_library_reads_them_or_left_to_it(answer
     assert (found[0], max(1, min(86_400, found[1]))) == (told.records, told.ttl)
 
 
+@settings(deadline=None)
 @given(st.binary(min_size=12, max_size=200))
 def test_no_bytes_make_it_fail(data):
     plain(data, question("MX"), MX)

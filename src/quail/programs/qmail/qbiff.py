@@ -10,7 +10,7 @@ import sys
 from _collections_abc import Iterator
 
 from quail.errors import QuailError
-from quail.message.header import Splitter
+from quail.message import announcement
 from quail.programs.run import READ_SIZE, program
 
 _UTMP = "/var/run/utmp"
@@ -18,9 +18,6 @@ _DEVICES = "/dev"
 _USER_PROCESS = 7  # utmp(5)
 _RECORD_SIZE = 400 if os.uname().machine == "aarch64" else 384  # bytes, of which only there some are 64 bits wide
 _LINE = slice(8, 40)
-_WIDTH = 78  # columns; a terminal of 80 does not wrap
-_PRINTABLE = bytes(byte if 32 <= byte < 127 else ord("_") for byte in range(256))
-_MARGIN = b"    "
 
 
 @program("qbiff")
@@ -35,23 +32,8 @@ def main(_args: list[bytes]) -> int:
 
 
 def _announcement(local: bytes, sender: bytes) -> bytes:
-    title = b"*** TO <%b> FROM <%b>" % (local, sender)
-    text = _MARGIN + _beginning()
-    text = text[:_WIDTH].replace(b"\n", b"/")
-    return b"\r\n\a%b\r\n%b\r\n" % (title.translate(_PRINTABLE), text.translate(_PRINTABLE))
-
-
-def _beginning() -> bytes:
-    """The subject's line and the body, or as much of the body as there is any use for."""
-    splitter = Splitter()
-    body: bytes | None = None
-    while body is None:
-        data = os.read(0, READ_SIZE)
-        body = splitter.feed(data) if data else splitter.finish()
-    while len(body) < _WIDTH and (data := os.read(0, READ_SIZE)):
-        body += data
-    subjects = [field.body().lstrip(b" \t\r\n") for field in splitter.fields if field.name == b"subject"]
-    return b"".join(subjects) + body
+    _, beginning = announcement.beginning_of(lambda: os.read(0, READ_SIZE))
+    return b"\r\n\a%b\r\n%b\r\n" % announcement.lines(local, sender, beginning)
 
 
 def _terminals() -> Iterator[str]:
