@@ -8,7 +8,7 @@ import pytest
 from quail.net import lspawn_protocol, rspawn_protocol, users_protocol
 from quail.queue import handover, journal, records, segments
 from quail.services.queue import intake, shares
-from quail.storage import tcpto
+from quail.storage import maildrop, sizes, tcpto
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
@@ -103,3 +103,11 @@ def test_mebibytes_of_the_journal():
 @pytest.mark.parametrize("text", [value for name, value in vars(intake).items() if isinstance(value, bytes)])
 def test_every_answer_of_the_intake_is_listed(text):
     assert f"| `{text.decode()}` |" in section("handover.md", "Replies")
+
+
+def test_what_messages_weigh():
+    text = read("sizes.md")
+    for said in (f"`{sizes.FILE} 1`", f"at most {sizes._LARGEST >> 20} MiB"):
+        assert said in text
+    assert f"at least {maildrop._WORTH_SAVING} messages, and at least one in {maildrop._PART_WORTH_SAVING}" in text
+    assert sizes._HEAD % 0xABC == b"quail.sizes 1 00000abc\n"

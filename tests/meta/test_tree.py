@@ -13,6 +13,8 @@ from types import MappingProxyType
 import pytest
 
 from quail.cli.init_single import init_single
+from quail.storage import maildir
+from quail.storage.calls import REAL
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 SOURCE = f"{ROOT}/src"
@@ -149,6 +151,30 @@ def test_a_session_of_qmail_smtpd_loads_nothing_slow(tmp_path):
     assert "quail.users.lookup" in loaded
     # The machine's own addresses come from the kernel in an array, which loads collections.
     assert loaded & (HEAVY | SLOW) == {"collections"}
+
+
+def test_a_log_in_by_qmail_popup_loads_nothing_slow():
+    loaded = loaded_by("qmail.qmail_popup", "mx.example.com", "true", stdin=b"USER a\r\nPASS b\r\n")
+    assert "quail.programs.become" in loaded
+    assert loaded & (HEAVY | SLOW) == set()
+
+
+def test_a_session_of_qmail_pop3d_loads_nothing_slow(tmp_path):
+    """Its driver alone: the program does not run as root, as which tests may."""
+    maildir.make(REAL, str(tmp_path / "Maildir"))
+    (tmp_path / "Maildir/new/1").write_bytes(b"Subject: x\n\nx\n")
+    names = "quail.programs.qmail.qmail_pop3d, quail.services.popd.session"
+    code = f"import sys; sys.path.append({SOURCE!r}); import {names} as driver; driver.serve(0, 1, sys.argv[1]); "
+    done = subprocess.run(
+        [sys.executable, "-I", "-S", "-c", code + "sys.stderr.write(' '.join(sys.modules))", str(tmp_path / "Maildir")],
+        input=b"STAT\r\nUIDL\r\nRETR 1\r\nDELE 1\r\nQUIT\r\n",
+        capture_output=True,
+        check=True,
+    )
+    assert done.stdout.endswith(b".\r\n+OK \r\n+OK \r\n")
+    loaded = set(done.stderr.decode().split())
+    assert "quail.pop3.wire" in loaded
+    assert loaded & (HEAVY | SLOW) == set()
 
 
 DELIVERY = {

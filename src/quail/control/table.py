@@ -163,6 +163,8 @@ _OWN = (
           doc="addresses of name servers, with :PORT if it is not 53; without the file those of /etc/resolv.conf"),
     Entry("outgoingip", LIST, (), "rspawn qmail-remote", example="192.0.2.1", own=True,
           doc="addresses of this host that connections to others come from: one of IPv4, one of IPv6, or both"),
+    Entry("pop3quirks", INTEGER, 0, "qmail-pop3d", high=1, effect=EACH_RUN, own=True,
+          doc="1 has POP3 count and send messages as qmail-pop3d does, where that is not what RFC 1939 says"),
     Entry("programtimeout", INTEGER, 3600, "lspawn qmail-local", unit="seconds", own=True,
           doc="how long a program named in a .qmail file may run before it is ended and its delivery put off; 0 for ever"),
     Entry("rcptcheck", INTEGER, 1, "smtpd users", high=1, own=True,
