@@ -27,7 +27,7 @@ DOCUMENTS = sorted(
     for path in glob.glob(f"{ROOT}/*.md") + glob.glob(f"{ROOT}/docs/**/*.md", recursive=True)
 )
 # Pages of the system, which it is right to refer to.
-ELSEWHERE = {"cron(8)", "getpwnam_r(3)", "nsswitch.conf(5)", "passwd(5)", "ps(1)"}
+ELSEWHERE = {"cron(8)", "crypt(3)", "shadow(5)", "getpwnam_r(3)", "nsswitch.conf(5)", "passwd(5)", "ps(1)"}
 
 
 def read(path: str) -> str:

@@ -1,4 +1,5 @@
-"""Where the code that runs is: the interpreter, its library, and the folders that quail and its dependencies are imported from.
+"""Where the code that runs is: the interpreter, its library, and the folders that quail and its dependencies are imported
+from.
 
 Launchers lead there, and a system home starts only if service accounts can read it and nobody else can change it.
 """
@@ -8,8 +9,12 @@ import os
 import sys
 import sysconfig
 
-# What `quail` imports beside the library; the last three come with rich. A test holds them to pyproject.toml.
-DEPENDENCIES = ("uvloop", "dns", "idna", "click", "rich", "markdown_it", "mdurl", "pygments")
+# What `quail` imports beside the library; the last three come with rich, cffi (whose code lies beside its folder) with
+# argon2. A test holds them to pyproject.toml.
+DEPENDENCIES = (
+    "uvloop", "dns", "idna", "click", "rich", "argon2", "_argon2_cffi_bindings", "cffi", "pycparser",
+    "markdown_it", "mdurl", "pygments",
+)  # fmt: skip
 
 
 def interpreter() -> str:

@@ -20,9 +20,10 @@ FOLDER = "bin"
 _NO_PROGRAMS = ("__init__", "become", "chain", "run")
 _OF_CLI = {"qmail-start": "quail.cli.qmail_start", "quail": "quail.cli.main"}
 _WITH_DEPENDENCIES = (*_OF_CLI.values(), "quail.programs.qmail.qmail_remote")
-# These ask name servers, or become, without exec, another program that does.
+# These ask name servers or check passwords, or become, without exec, another program that does.
 _CHAINS = (
-    "quail.programs.ucspi.", "quail.programs.daemontools.", "quail.programs.qmail.config", "quail.programs.qmail.tcp_env",
+    "quail.programs.ucspi.", "quail.programs.daemontools.", "quail.programs.qmail.checkpassword",
+    "quail.programs.qmail.config", "quail.programs.qmail.qmail_popup", "quail.programs.qmail.tcp_env",
 )  # fmt: skip
 _LONGEST_SHEBANG = 127  # with its line feed, on Linux before 5.1 and most other systems
 

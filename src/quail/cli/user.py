@@ -8,9 +8,10 @@ import click
 
 from quail.cli import table
 from quail.cli.home import become_owner, home_option, must_be_home
+from quail.cli.passwd import passwd
 from quail.control.reader import Control
 from quail.errors import PermanentError
-from quail.users import build, machine, mailboxes
+from quail.users import build, machine, mailboxes, passwords
 from quail.users.nss import by_name
 
 _ADD = (
@@ -21,7 +22,10 @@ _REMOVE = "remove the account with `userdel NAME`, or name it in users/exclude"
 
 @click.group("user")
 def user() -> None:
-    """Add, remove and list the mailboxes of a home."""
+    """Add, remove and list the mailboxes of a home, and set their passwords."""
+
+
+user.add_command(passwd)
 
 
 @user.command()
@@ -52,6 +56,7 @@ def remove(name: str, keep_mail: bool, yes: bool, home: str) -> None:
         new, read = mailboxes.count_mail(maildir)
         click.confirm(f"Delete {maildir} with {new} new and {read} read messages?", abort=True, err=True)
     folder = mailboxes.remove_user(home, kept)
+    passwords.remove(home, kept.encode())  # whoever gets this name next gets no password with it
     if keep_mail:
         click.echo(f"{kept} is no mailbox any more; its mail stays in {folder}")
     else:

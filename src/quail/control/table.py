@@ -157,8 +157,9 @@ _OWN = (
     # Marks of finished deliveries and bounces must still fit when new mail no longer does: never below two segments.
     Entry("minfree", INTEGER, 4 * SEGMENT, "queue", low=2 * SEGMENT, high=TOP_BYTES, unit="bytes", own=True,
           doc="space of the queue's file system that new mail leaves free"),
-    Entry("mode", LINE, b"system", "serve qmail-pw2u", blank=False, choices=(b"single", b"system"), effect=RESTART,
-          example="single", own=True, doc="single: all services run as the user that starts them; system: as qmail's accounts"),
+    Entry("mode", LINE, b"system", "serve qmail-pw2u checkpassword", blank=False, choices=(b"single", b"system"),
+          effect=RESTART, example="single", own=True,
+          doc="single: all services run as the user that starts them; system: as qmail's accounts"),
     Entry("nameservers", LIST, (), "smtpd rspawn qmail-remote", example="192.0.2.53", own=True,
           doc="addresses of name servers, with :PORT if it is not 53; without the file those of /etc/resolv.conf"),
     Entry("outgoingip", LIST, (), "rspawn qmail-remote", example="192.0.2.1", own=True,

@@ -1,8 +1,8 @@
 """Accounts by name, out of the machine's name service (nsswitch.conf(5)): files, LDAP, NIS, whatever it has.
 
-Python's pwd module raises the same KeyError for "no such user" and for "the server does not answer", which would bounce mail of
-people who exist. So getpwnam_r(3) is called itself. Not imported by programs that start for each message, unless they really
-look somebody up: ctypes costs as much as the rest of such a program.
+Python's pwd module raises the same KeyError for "no such user" and for "the server does not answer", which would bounce
+mail of people who exist. So getpwnam_r(3) is called itself. Not imported by programs that start for each message, unless
+they really look somebody up: ctypes costs as much as the rest of such a program.
 """
 
 import ctypes
@@ -14,7 +14,7 @@ from quail.errors import TemporaryError
 from quail.oserrors import words
 
 # What getpwnam_r(3) lists, under ERRORS, as "the given name was not found". All else is trouble.
-_NOT_FOUND = (0, errno.ENOENT, errno.ESRCH, errno.EBADF, errno.EPERM)
+NOT_FOUND = (0, errno.ENOENT, errno.ESRCH, errno.EBADF, errno.EPERM)
 _FIRST_BUFFER = 1 << 12  # bytes
 _LAST_BUFFER = 1 << 20
 
@@ -34,15 +34,19 @@ class Passwd(ctypes.Structure):
 
 
 class Entry:
-    """An account: name and home in bytes, as the name service has them."""
+    """An account: name, home, password (mostly `x`: it is elsewhere) and shell in bytes, as the name service has them."""
 
-    __slots__ = ("gid", "home", "name", "uid")
+    __slots__ = ("gid", "home", "name", "password", "shell", "uid")
 
-    def __init__(self, name: bytes, uid: int, gid: int, home: bytes) -> None:
+    def __init__(
+        self, name: bytes, uid: int, gid: int, home: bytes, *, password: bytes = b"x", shell: bytes = b""
+    ) -> None:
         self.name = name
         self.uid = uid
         self.gid = gid
         self.home = home
+        self.password = password
+        self.shell = shell
 
 
 def _libc() -> Callable[..., int]:
@@ -77,8 +81,15 @@ def by_name(name: bytes, *, getpwnam_r: Callable[..., int] = _GETPWNAM_R) -> Ent
             break
         size *= 2
     if code == 0 and result:
-        return Entry(found.pw_name or b"", found.pw_uid, found.pw_gid, found.pw_dir or b"")
-    if code in _NOT_FOUND:
+        return Entry(
+            found.pw_name or b"",
+            found.pw_uid,
+            found.pw_gid,
+            found.pw_dir or b"",
+            password=found.pw_passwd or b"",
+            shell=found.pw_shell or b"",
+        )
+    if code in NOT_FOUND:
         return None
     reason = words(OSError(code, os.strerror(code)))
     raise TemporaryError(f"unable to look up account {name.decode('ascii', 'backslashreplace')}: {reason}")

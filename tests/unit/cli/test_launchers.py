@@ -135,7 +135,12 @@ def test_the_dependencies_are_those_of_the_project():
         name = left.pop()
         found.add(name.lower())
         left += [re.match(r"[\w-]+", word)[0] for word in metadata.requires(name) or () if "extra ==" not in word]
-    modules = {"markdown-it-py": "markdown_it", "dnspython": "dns"}
+    modules = {
+        "markdown-it-py": "markdown_it",
+        "dnspython": "dns",
+        "argon2-cffi": "argon2",
+        "argon2-cffi-bindings": "_argon2_cffi_bindings",
+    }
     assert {modules.get(name, name) for name in found if name != "colorama"} == set(code.DEPENDENCIES)
 
 
