@@ -1,4 +1,4 @@
-"""What is in a Maildir, for the programs that read one: maildir2mbox, maildirwatch (maildir(5))."""
+"""What is in a Maildir, for whoever reads one (maildir(5))."""
 
 import os
 import stat
@@ -6,7 +6,7 @@ from _collections_abc import Iterator
 
 from quail.storage.calls import SystemCalls
 
-FORGOTTEN = 129_600  # seconds since a file in tmp/ was last touched: 36 hours, and its delivery lasts 24 at most
+FORGOTTEN = 129_600  # seconds since a file in tmp/ was last read: 36 hours, and its delivery lasts 24 at most
 
 
 class Entry:
@@ -29,12 +29,16 @@ def messages(calls: SystemCalls, maildir: str, folders: tuple[str, ...] = ("new"
 
 def clean(calls: SystemCalls, maildir: str, now: float) -> None:
     """Remove from tmp/ what deliveries have left there that never ended. What can't be removed stays."""
+    folder = f"{maildir}/tmp"  # noqa: S108  the Maildir's own
     try:
-        for path, status in _files(calls, f"{maildir}/tmp"):  # noqa: S108  the Maildir's own
-            if now - max(status.st_atime, status.st_mtime) > FORGOTTEN:
-                calls.unlink(path)
+        forgotten = [path for path, status in _files(calls, folder) if status.st_atime + FORGOTTEN < now]
     except OSError:
-        pass
+        return
+    for path in forgotten:
+        try:
+            calls.unlink(path)
+        except OSError:
+            pass  # somebody else's business
 
 
 def _files(calls: SystemCalls, folder: str) -> Iterator[tuple[str, os.stat_result]]:

@@ -12,13 +12,11 @@ import stat
 from _collections_abc import Collection, Sequence
 
 from quail.pop3.wire import Extra
-from quail.storage import sizes
+from quail.storage import maildir_listing, sizes
 from quail.storage.calls import REAL, SystemCalls
 
-OSSIFIED = 36 * 3600  # seconds after which a file in tmp/ belongs to a delivery that has died (maildir(5))
 _PIECE = 1 << 18
 _NEW, _CUR = "new/", "cur/"
-_TMP = "tmp"
 _FOLDER = len(_NEW)
 _OPEN = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC  # nobody waits for a FIFO
 _LOOKS = 3  # for messages that are renamed while they are looked for
@@ -245,18 +243,7 @@ class Maildrop:
 
     def clean(self, now: float) -> None:
         """Remove what deliveries have left in tmp/ that did not end, `now` being the time of day."""
-        calls = self._calls
-        try:
-            names = calls.listdir(f"{self._maildir}/{_TMP}")
-        except OSError:
-            return
-        for name in names:
-            path = f"{self._maildir}/{_TMP}/{name}"
-            try:
-                if name[0] != "." and calls.stat(path).st_atime + OSSIFIED < now:
-                    calls.unlink(path)
-            except OSError:
-                pass  # somebody else's business
+        maildir_listing.clean(self._calls, self._maildir, now)
 
 
 def _name(path: str) -> str:
