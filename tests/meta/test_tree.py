@@ -177,6 +177,30 @@ def test_a_session_of_qmail_pop3d_loads_nothing_slow(tmp_path):
     assert loaded & (HEAVY | SLOW) == set()
 
 
+@pytest.mark.parametrize(
+    ("program", "said"),
+    [
+        ("qmail_qmtpd", b"2:\nx,3:a@b,17:13:joe@localhost,,"),
+        ("qmail_qmqpd", b"22:1:x,3:a@b,9:localhost,,"),
+    ],
+)
+def test_a_message_by_qmtp_or_qmqp_loads_nothing_slow(tmp_path, program, said):
+    home = str(tmp_path / "home")
+    init_single(home, name="joe")
+    loaded = loaded_by(f"qmail.{program}", home=home, stdin=said)
+    assert "quail.queue.handover" in loaded
+    # What looks users up can make users/cdb, too: in arrays, which load collections.
+    assert loaded & (HEAVY | SLOW) - {"collections"} == set()
+
+
+def test_a_message_of_a_null_client_loads_nothing_slow(tmp_path):
+    (tmp_path / "control").mkdir()
+    (tmp_path / "control/qmqpservers").write_text("127.0.0.1:1\n")
+    loaded = loaded_by("qmail.qmail_qmqpc", home=str(tmp_path), stdin=b"x", envelope=b"Fa@b\0Tc@d\0\0")
+    assert "quail.queue.qmqp" in loaded
+    assert loaded & (HEAVY | SLOW) == set()
+
+
 DELIVERY = {
     "PROTO": "TCP",
     "DTLINE": "Delivered-To: a@b\n", "RPLINE": "Return-Path: <c@d>\n", "UFLINE": "From c@d\n",

@@ -55,14 +55,6 @@ def test_lists_have_a_line_for_each_entry(home):
     assert about(home, "listen")[1:] == ["smtp 127.0.0.1:0"]
 
 
-def test_files_of_what_is_not_there_are_said_to_be_idle(home):
-    (home / "control/qmqpservers").write_bytes(b"192.0.2.7\n")
-    assert about(home, "qmqpservers")[1:] == [
-        "192.0.2.7",
-        "Nothing reads this file: handing mail to a QMQP server is not in this version.",
-    ]
-
-
 def test_trouble(home):
     (home / "control/databytes").write_bytes(b"lots\n")
     assert about(home, "databytes") == [

@@ -9,7 +9,7 @@ from quail.cli import table
 from quail.cli.home import become_owner, home_option, must_be_home
 from quail.control import checks
 from quail.control.reader import Control, parse_line, parse_list, parse_listen, parse_pairs
-from quail.control.table import CDB, INTEGER, LINE, LIST, LISTEN, PAIRS, RESTART, TABLE, Entry, absent, bounds
+from quail.control.table import CDB, EACH_RUN, INTEGER, LINE, LIST, LISTEN, PAIRS, RESTART, TABLE, Entry, absent, bounds
 from quail.control.view import NONE, View, view
 from quail.errors import ConfigError, PermanentError, TemporaryError, UsageError
 from quail.oserrors import words
@@ -178,6 +178,8 @@ def _next_step(home: str, entry: Entry) -> str:
     who = " and ".join(entry.readers)
     if entry.name == "morercpthosts":
         return "Now call qmail-newmrh: it makes morercpthosts.cdb, which counts."
+    if entry.effect == EACH_RUN:
+        return f"This counts from the next run of {who} on."
     pid = _serving(home)
     if pid is None:
         return "This counts when quail serve starts next."

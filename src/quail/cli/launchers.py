@@ -12,6 +12,7 @@ from quail.cli import bundles
 from quail.cli.code import dependency_folders, interpreter, package, package_parent
 from quail.cli.home import DEFAULT_HOME
 from quail.errors import PermanentError
+from quail.queue.instead import is_null_client
 from quail.storage.calls import REAL, SystemCalls
 from quail.storage.durable import replace_file
 from quail.storage.folders import make_folder
@@ -100,6 +101,8 @@ def write(home: str, *, owner: tuple[int, int] | None = None, calls: SystemCalls
     for name, module in programs().items():
         if name in bundles.NAMES and bundles.write(home, name, module, owner=owner, calls=calls):
             changed.append(name)
+        if name == "qmail-queue" and is_null_client(home):
+            continue  # the administrator's link
         data = text(name, module, home)
         if _read(f"{folder}/{name}") != data:
             replace_file(f"{folder}/{name}", data, mode=0o755, owner=owner, tmp=f"{folder}/.{name}.tmp", calls=calls)

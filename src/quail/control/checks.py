@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from quail.cdb.reader import Reader
 from quail.control.nameservers import parse_nameservers
 from quail.control.places import rules_folder
+from quail.control.qmqpservers import parse_qmqpservers
 from quail.control.reader import Control, clamp, parse_addresses, parse_integer, parse_list, read_file
 from quail.control.routes import parse_relay
 from quail.control.table import CDB, INTEGER, LINE, LIST, LISTEN, PAIRS, TABLE, Entry, absent, bounds
@@ -131,6 +132,8 @@ def judge_values(entry: Entry, path: str, data: bytes) -> None:
         parse_addresses(path, data)
     elif entry.name == "nameservers":
         parse_nameservers(path, data)
+    elif entry.name == "qmqpservers":
+        parse_qmqpservers(path, data)
 
 
 def _one_line(path: str, entry: Entry, data: bytes) -> Iterator[Problem]:

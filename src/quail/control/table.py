@@ -20,10 +20,8 @@ TOP_BYTES = 1 << 62
 SERVICES = ("smtp", "submission", "smtps", "pop3", "pop3s", "qmtp", "qmqp")
 SERVED = ("smtp",)
 
-# Programs of qmail that this version does not have. Their files are known, so that a site can bring its control/ along.
-NOT_YET = {
-    "qmail-qmqpc": "handing mail to a QMQP server is not in this version",
-}
+# Readers that this version does not have, and why. Their files are known, so that a site can bring its control/ along.
+NOT_YET: dict[str, str] = {}
 
 
 class Entry:
@@ -80,7 +78,7 @@ _QMAIL = (
           doc="local deliveries at once, at most half of them to one mailbox; 0 holds them all"),
     Entry("concurrencyremote", INTEGER, 20, "queue", high=10_000,
           doc="remote deliveries at once; 0 holds them all"),
-    Entry("databytes", INTEGER, 0, "smtpd", high=TOP_BYTES, unit="bytes",
+    Entry("databytes", INTEGER, 0, "smtpd qmtpd", high=TOP_BYTES, unit="bytes",
           doc="largest message that is accepted, 0 for any size; DATABYTES set by a tcprules rule goes first"),
     Entry("defaultdomain", LINE, b"defaultdomain", "qmail-inject", me=True, effect=EACH_RUN, example="example.com",
           doc="added to a host name without a dot in the header of outgoing mail"),
@@ -102,17 +100,17 @@ _QMAIL = (
           doc="domains that are delivered here, to the users of this host"),
     Entry("morercpthosts", LIST, (), "qmail-newmrh", effect=EACH_RUN, example="example.org",
           doc="further domains like those of rcpthosts; qmail-newmrh compiles them into morercpthosts.cdb"),
-    Entry("morercpthosts.cdb", CDB, None, "smtpd", effect=EACH_RUN,
+    Entry("morercpthosts.cdb", CDB, None, "smtpd qmtpd", effect=EACH_RUN,
           doc="morercpthosts as a constant database, for thousands of domains"),
     Entry("percenthack", LIST, (), "queue users", example="example.com",
           doc="domains in which user%host@domain means user@host"),
     Entry("plusdomain", LINE, b"plusdomain", "qmail-inject", me=True, effect=EACH_RUN, example="example.com",
           doc="added to a host name that ends in a plus sign in the header of outgoing mail"),
     Entry("qmqpservers", LIST, (), "qmail-qmqpc", effect=EACH_RUN, example="192.0.2.7",
-          doc="IP addresses of the QMQP servers that take this host's mail"),
+          doc="addresses of QMQP servers, with :PORT if it is not 628; the first that can be reached takes this host's mail"),
     Entry("queuelifetime", INTEGER, 604_800, "queue", unit="seconds",
           doc="how long delivery of a message is tried before it is returned"),
-    Entry("rcpthosts", LIST, (), "smtpd", example="example.com",
+    Entry("rcpthosts", LIST, (), "smtpd qmtpd", example="example.com",
           doc="domains that mail from outside is accepted for; .domain means all below it; without the file, none"),
     Entry("smtpgreeting", LINE, None, "smtpd", me=True, required=True, blank=False,
           doc="how the SMTP server greets; must begin with the name of this host"),
@@ -152,7 +150,7 @@ _OWN = (
     Entry("maxlinelength", INTEGER, MIB, "smtpd", high=TOP_BYTES, unit="bytes", own=True,
           doc="longest line of a message that is accepted, 0 for any length"),
     # RFC 5321 s4.5.3.1.8 forbids less than 100. More than 8000 of the longest would not fit one envelope of the hand-over.
-    Entry("maxrecipients", INTEGER, 1000, "smtpd", low=100, high=8000, own=True,
+    Entry("maxrecipients", INTEGER, 1000, "smtpd qmtpd", low=100, high=8000, own=True,
           doc="recipients of one message"),
     # Marks of finished deliveries and bounces must still fit when new mail no longer does: never below two segments.
     Entry("minfree", INTEGER, 4 * SEGMENT, "queue", low=2 * SEGMENT, high=TOP_BYTES, unit="bytes", own=True,
@@ -168,7 +166,7 @@ _OWN = (
           doc="1 has POP3 count and send messages as qmail-pop3d does, where that is not what RFC 1939 says"),
     Entry("programtimeout", INTEGER, 3600, "lspawn qmail-local", unit="seconds", own=True,
           doc="how long a program named in a .qmail file may run before it is ended and its delivery put off; 0 for ever"),
-    Entry("rcptcheck", INTEGER, 1, "smtpd users", high=1, own=True,
+    Entry("rcptcheck", INTEGER, 1, "smtpd qmtpd users", high=1, own=True,
           doc="1 refuses unknown local users while the client waits; 0 accepts them and bounces later"),
     Entry("remotelookup", INTEGER, 0, "smtpd", high=1, own=True,
           doc="1 looks up the name of each SMTP client, and takes it only if the name leads back to the address"),

@@ -91,12 +91,14 @@ def leading_number(text: bytes) -> int:
     return int(digits.lstrip(b"0")[:18] or b"0")
 
 
-def received(environment: Mapping[bytes, bytes], helo: bytes | None, seconds: float) -> bytes:
+def received(
+    environment: Mapping[bytes, bytes], helo: bytes | None, seconds: float, protocol: bytes = b"SMTP"
+) -> bytes:
     """The Received field that goes before the message; qmail says SMTP after EHLO too, and so do its readers expect."""
     get = environment.get
     local = get(b"TCPLOCALHOST") or get(b"TCPLOCALIP")
     return from_network(
-        get(b"TCPREMOTEHOST"), get(b"TCPREMOTEIP"), get(b"TCPREMOTEINFO"), helo, local, b"SMTP", seconds
+        get(b"TCPREMOTEHOST"), get(b"TCPREMOTEIP"), get(b"TCPREMOTEINFO"), helo, local, protocol, seconds
     )
 
 

@@ -9,7 +9,9 @@ from quail.queue.handover import Reply
 QUEUED = 0
 ADDRESS_TOO_LONG, REFUSED = 11, 31
 OUT_OF_MEMORY, TIMEOUT, WRITE_ERROR, READ_ERROR = 51, 52, 53, 54
+NO_CONFIGURATION, NO_NETWORK = 55, 56
 NO_HOME, NO_QUEUE, REFUSED_FOR_NOW, BUG, OWN_WORDS, BAD_ENVELOPE = 61, 62, 71, 81, 82, 91
+CONNECT_TIMEOUT, CONNECT_FAILED, BROKEN_TALK = 72, 73, 74
 CANNOT_EXECUTE = 120
 
 MAX_WORDS = 255  # bytes that a program can say of its own
@@ -27,8 +29,8 @@ _TEXTS = {
     TIMEOUT: b"qq timeout (#4.3.0)",
     WRITE_ERROR: b"qq write error or disk full (#4.3.0)",
     READ_ERROR: b"qq read error (#4.3.0)",
-    55: b"qq unable to read configuration (#4.3.0)",
-    56: b"qq trouble making network connection (#4.3.0)",
+    NO_CONFIGURATION: b"qq unable to read configuration (#4.3.0)",
+    NO_NETWORK: b"qq trouble making network connection (#4.3.0)",
     NO_HOME: b"qq trouble in home directory (#4.3.0)",
     NO_QUEUE: _NO_FILES,
     63: _NO_FILES,
@@ -36,9 +38,9 @@ _TEXTS = {
     65: _NO_FILES,
     66: _NO_FILES,
     REFUSED_FOR_NOW: b"mail server temporarily rejected message (#4.3.0)",
-    72: b"connection to mail server timed out (#4.4.1)",
-    73: b"connection to mail server rejected (#4.4.1)",
-    74: b"communication with mail server failed (#4.4.2)",
+    CONNECT_TIMEOUT: b"connection to mail server timed out (#4.4.1)",
+    CONNECT_FAILED: b"connection to mail server rejected (#4.4.1)",
+    BROKEN_TALK: b"communication with mail server failed (#4.4.2)",
     BUG: _BUG,
     BAD_ENVELOPE: _BUG,
     115: _TOO_LONG,  # the old number of 11

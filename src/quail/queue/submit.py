@@ -1,4 +1,5 @@
-"""Giving a message to the queue, from any process that has one: to $QMAILQUEUE, else to the queue service, else to the drop.
+"""Giving a message to the queue, from any process that has one: to $QMAILQUEUE, or qmail-qmqpc in a null client, else to the
+queue service, else to the drop.
 
 Imported by programs that run once per message: keep it lean.
 """
@@ -8,6 +9,7 @@ from _collections_abc import Iterable
 
 from quail.errors import PeerError
 from quail.queue.handover import MAX_ADDRESS, MAX_ENVELOPE, MAX_RECIPIENTS, Client, Reply
+from quail.queue.instead import queue_program
 from quail.storage.spool import Spool
 
 
@@ -18,7 +20,7 @@ def submit(sender: bytes, recipients: list[bytes], chunks: Iterable[bytes], *, h
     drop. Else Z or D and a text. No trouble of the queue is raised; an exception out of `chunks` abandons the message and
     passes on. `chunks` is iterated once, and never held in memory as a whole unless it is small.
     """
-    command = os.environb.get(b"QMAILQUEUE")
+    command = queue_program(home)
     if command is not None:
         from quail.queue.program import QueueProgram  # noqa: PLC0415  few need it
 

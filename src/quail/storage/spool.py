@@ -19,7 +19,7 @@ class Spool:
         """What the source has raised, to be told from the trouble of whoever takes the chunks."""
         self._source = iter(source)
         self._parts: list[bytes] = []
-        self._size = 0
+        self.size = 0  # bytes that have been read and kept
         self._fd = -1
         self._lost: OSError | None = None
 
@@ -82,8 +82,8 @@ class Spool:
         if self._lost is not None:
             return
         self._parts.append(piece)
-        self._size += len(piece)
-        if self._size <= IN_MEMORY:
+        self.size += len(piece)
+        if self.size <= IN_MEMORY:
             return
         try:
             if self._fd < 0:

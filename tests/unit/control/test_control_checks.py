@@ -86,7 +86,8 @@ def test_no_home_at_all(tmp_path) -> None:
         ("virtualdomains", b"jane", 1, "has no colon"),
         ("percenthack", b"example.com", 0, "example.com" + CAN_RELAY),
         ("listen", b"smtp 127.0.0.1:2525\npop3 127.0.0.1:2110", 2, "pop3 is not in this version"),
-        ("qmqpservers", b"192.0.2.7", 0, "nothing reads it: handing mail to a QMQP server is not in this version"),
+        ("qmqpservers", b"192.0.2.7\nrelay.example.com", 2, "relay.example.com is not the address of a QMQP server"),
+        ("qmqpservers", b"[2001:db8::7]:0", 1, "[2001:db8::7]:0 does not end in a port"),
         ("smtproutes", b"a:b:1\n# c\nd:e:0", 3, "'e:0' has no port after its last colon"),
         ("outgoingip", b"127.0.0.1\n::1\n127.0.0.2", 3, "is a second address of IPv4"),
         ("outgoingip", b"[::1]", 1, "[::1] is not an IP address"),
@@ -124,7 +125,7 @@ def test_severity_tells_what_stops_from_what_is_odd(home: str) -> None:
         ("smtproutes", b"example.com:a b", ERROR),
         ("outgoingip", b"mail.example.com", ERROR),
         ("outgoingip", b"192.0.2.1", WARNING),
-        ("qmqpservers", b"192.0.2.7", WARNING),
+        ("qmqpservers", b"relay.example.com", WARNING),
         ("morercpthosts", b"example.com\r\n", WARNING),
     ],
 )

@@ -11,17 +11,15 @@ from _collections_abc import Callable, Iterator
 
 from quail.control.reader import Control
 from quail.errors import PeerError, QuailError
-from quail.message.address import split
-from quail.message.routing import LOCAL, Routes
 from quail.net.interfaces import local_addresses
 from quail.net.pump import PeerGoneError, Pump
 from quail.oserrors import words
 from quail.policy.smtp import QUEUE_GONE, UNREADABLE_CONTROLS, Rules, queue_reply, received, recipient_reply
 from quail.programs.run import enter_home, program, say
 from quail.queue.handover import Client
+from quail.queue.instead import queue_program
 from quail.smtp.server import ABANDON, BEGIN, BODY, CLOSE, END, RECIPIENT, Session
-from quail.users import rcpt
-from quail.users.owners import Owners
+from quail.users.judge import judge
 
 _START_TIMEOUT = 60  # seconds for the reply that no control file could be read
 
@@ -40,12 +38,12 @@ def main(_args: list[bytes]) -> int:
             enter_home()
             control = Control()
             rules = Rules(control, local_addresses())
-            judge = _judge(control)
+            letter_of = judge(control, lambda text: say(f"qmail-smtpd: {text}"))
         except QuailError as error:
             say(f"qmail-smtpd: fatal: {error}")
             Pump(0, 1, _START_TIMEOUT).write(UNREADABLE_CONTROLS + b"\r\n")
             return 1
-        server = Server(rules, judge, Pump(0, 1, rules.timeout), _queue())
+        server = Server(rules, letter_of, Pump(0, 1, rules.timeout), _queue())
         return 0 if server.serve() == "quit" else 1
     except PeerGoneError:
         return 1
@@ -53,34 +51,12 @@ def main(_args: list[bytes]) -> int:
 
 def _queue() -> "Client | QueueProgram":
     """Who takes the messages. The current directory is the home."""
-    command = os.environb.get(b"QMAILQUEUE")
+    command = queue_program(".")
     if command is None:
         return Client()
     from quail.queue.program import QueueProgram  # noqa: PLC0415  few need it
 
     return QueueProgram(command, os.getcwd())
-
-
-def _judge(control: Control) -> Callable[[bytes], bytes]:
-    """The users service's answer about an envelope recipient, found without the service."""
-    routes = Routes(
-        control.lines("locals"),
-        control.pairs("virtualdomains"),
-        control.lines("percenthack"),
-        control.required("envnoathost"),
-    )
-    owners = Owners(control.line("mode") == b"system", home=os.getcwd())
-
-    def judge(address: bytes) -> bytes:
-        where, rewritten = routes.route(address)
-        if where != LOCAL:
-            return b"K"
-        letter, text = rcpt.check(split(rewritten)[0], owners.find)
-        if letter == b"T":
-            say(f"qmail-smtpd: can't tell about {address!r}: {os.fsdecode(text)}")
-        return letter
-
-    return judge
 
 
 class _AbandonedError(Exception):
@@ -91,10 +67,10 @@ class Server:
     """One session between the machine and the descriptors."""
 
     def __init__(
-        self, rules: Rules, judge: Callable[[bytes], bytes], pump: Pump, client: "Client | QueueProgram"
+        self, rules: Rules, letter_of: Callable[[bytes], bytes], pump: Pump, client: "Client | QueueProgram"
     ) -> None:
         self._session = Session(rules.settings(os.environb))
-        self._judge = judge
+        self._letter_of = letter_of
         self._pump = pump
         self._client = client
 
@@ -105,7 +81,7 @@ class Server:
             event = self._next()
             kind = event[0]
             if kind == RECIPIENT:
-                self._session.recipient_verdict(recipient_reply(self._judge(event[1])))
+                self._session.recipient_verdict(recipient_reply(self._letter_of(event[1])))
             elif kind == BEGIN:
                 self._hand_over(*event[1:])
             elif kind == CLOSE:
