@@ -13,7 +13,8 @@ from tests.system_root.harness_root import DOMAIN, QMAIL, SystemHome, status_of,
 pytestmark = [pytest.mark.root, pytest.mark.timeout(300)]
 LOGGER = """#!/bin/sh
 # Who reads the log, and then the log.
-{ id -u; id -G; pwd; umask; ls /proc/$$/fd | tr '\\n' ' '; echo; echo "$SITE"; echo $$; } > /srv/shared/logger.$$
+ls /proc/self/fd > /srv/shared/descriptors
+{ id -u; id -G; pwd; umask; echo "$SITE"; echo $$; } > /srv/shared/logger.$$
 mv /srv/shared/logger.$$ /srv/shared/logger
 exec cat >> /srv/shared/log
 """
@@ -76,9 +77,10 @@ def test_who_runs_and_with_what(site):
     site.start("./Maildir/", "logger-program")
     account = site.box.run(["id", "-u", "qmaill"]).stdout.strip()
     group = site.box.run(["id", "-g", "qmaill"]).stdout.strip()
-    who, groups, where, mask, open_files, variable, _ = (site.home.shared / "logger").read_text().splitlines()
+    who, groups, where, mask, variable, _ = (site.home.shared / "logger").read_text().splitlines()
     assert (who, groups, where, mask, variable) == (account, group, "/", "0077", "ours")
-    assert set(open_files.split()) - {"10", "11"} == {"0", "1", "2"}  # those two are the shell's own
+    descriptors = (site.home.shared / "descriptors").read_text().split()
+    assert descriptors == ["0", "1", "2", "3"]  # the last is the folder that ls reads
     site.inject("alice")
     (line,) = site.says("^delivery 1: deferral: ")
     assert line.startswith("delivery 1: deferral: 2001/2001//home/alice/0077/777/0/ours//var/qmail/bin:/srv/shared:")
@@ -114,3 +116,30 @@ def test_only_root_serves_a_system_home(site):
     done = site.box.run([f"{QMAIL}/bin/qmail-start"], user=uid("bob"), check=False)
     assert (done.returncode, done.stderr) == (111, "")
     assert "only root can serve it\n" in done.stdout
+
+
+SYSLOG = """import os, socket
+sock = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+sock.bind("/dev/log")
+os.chmod("/dev/log", 0o666)
+open("/srv/shared/syslog.ready", "w").close()
+with open("/srv/shared/log", "ab", buffering=0) as log:
+    while True:
+        log.write(sock.recv(65536) + b"\\n")
+"""
+
+
+def test_a_script_of_boot(site):
+    """As it is: the log goes to syslog, by splogger as qmaill."""
+    site.box.popen(["python3", "-c", SYSLOG])
+    until((site.home.shared / "syslog.ready").exists, "a syslog")
+    site.process = site.box.popen([f"{QMAIL}/boot/home"], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    site.says(r"qmail: \d+\.\d+ serving queue and users and lspawn and rspawn of /var/qmail")
+    site.inject("bob")
+    (line,) = site.says(r"qmail: \d+\.\d+ delivery 1: success: did_1[+]0[+]0/")
+    assert line.startswith("<22>")
+    assert site.home.mail_paths("bob")
+    site.process.send_signal(signal.SIGTERM)
+    assert site.process.wait(PATIENCE) == 0
+    assert site.log()[-1].endswith(" stopped")
+    assert (site.process.stdout.read(), site.process.stderr.read()) == (b"", b"")

@@ -42,19 +42,25 @@ def shed(sock: socket.socket, settings: Settings) -> socket.socket:
     manager) are ignored from here on: lspawn decides when the worker ends. OSError: then the process must end.
     """
     os.setsid()  # no signal for a group reaches serve and lspawn by it, nor it by theirs
-    _quiet()
+    quiet()
     name_process("delivery")
     kept = _keep_only(sock)
     os.umask(0o077)
     soft, hard = settings.nofile
     resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
     if settings.uid is not None and settings.gid is not None:
-        _become(settings.uid, settings.gid)
-    _prctl[0](_PR_SET_DUMPABLE, 0, 0, 0, 0)
+        become_user(settings.uid, settings.gid)
+    hide()
     return kept
 
 
-def _quiet() -> None:
+def hide() -> None:
+    """From the user's other processes."""
+    _prctl[0](_PR_SET_DUMPABLE, 0, 0, 0, 0)
+
+
+def quiet() -> None:
+    """Signals as a process has them that nobody has told anything, but for those that end a group: they are ignored."""
     signal.set_wakeup_fd(-1)
     for number in _IGNORED:
         signal.signal(number, signal.SIG_IGN)
@@ -78,7 +84,7 @@ def _keep_only(sock: socket.socket) -> socket.socket:
     return socket.socket(fileno=_SOCKET)
 
 
-def _become(uid: int, gid: int) -> None:
+def become_user(uid: int, gid: int) -> None:
     """For good, with one group. Looks once more: a process that is still root must not follow a user's wishes."""
     os.setgroups([gid])
     os.setresgid(gid, gid, gid)

@@ -6,7 +6,8 @@ import os
 import pytest
 
 from quail.delivery.remote.message import Mail
-from quail.services.rspawn.program import deliver, read_output
+from quail.delivery.remote.report import read_output
+from quail.services.rspawn.program import deliver
 
 
 @pytest.mark.parametrize(

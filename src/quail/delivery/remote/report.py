@@ -119,3 +119,36 @@ def said(line: bytes, reply: Reply) -> bytes:
 def by_code(reply: Reply) -> bytes:
     """D for a code of 500 and more, else Z: what a refusal of the message means."""
     return FAILED if reply.code >= 500 else DEFERRED
+
+
+MOST_OUTPUT = 64 << 10  # bytes of a qmail-remote's output that are looked at
+_UNABLE = b"Unable to run qmail-remote.\n"
+NOT_RUN = Record(DEFERRED, _UNABLE)  # it may be there again soon; qmail bounces everything
+_CRASHED = Record(DEFERRED, b"qmail-remote crashed.\n")
+_SILENT = Record(DEFERRED, b"qmail-remote produced no output.\n")
+_TRY_AGAIN = 111
+
+
+def of_program(code: int, output: bytes) -> Record:
+    """The one report that a run of qmail-remote for one recipient comes to: exit code (negative: a signal), and output."""
+    if code < 0:
+        return _CRASHED
+    if code:
+        return Record(DEFERRED if code == _TRY_AGAIN else FAILED, _UNABLE)
+    return read_output(output)
+
+
+def read_output(output: bytes) -> Record:
+    """The one report that a program's records come to."""
+    pieces = output.split(b"\0")
+    records = [Record(piece[:1], piece[1:]) for piece in pieces[:-1] or pieces if piece]
+    if not records:
+        return _SILENT
+    first = records[0]
+    place = next((at for at, record in enumerate(records) if record.letter in _VALUE), None)
+    whole = records[place] if place is not None else Record(FAILED)
+    if first is whole:
+        return first
+    if first.letter not in (b"r", b"s", b"h"):
+        first = Record(HARD, first.text)
+    return Record(*reduced(first, whole))

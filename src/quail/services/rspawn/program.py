@@ -3,16 +3,11 @@
 import asyncio
 import os
 
+from quail.delivery.remote import report
 from quail.delivery.remote.message import Mail
-from quail.delivery.remote.report import DEFERRED, DELIVERED, FAILED, HARD, Record, Result, reduced
+from quail.delivery.remote.report import Record, Result, of_program
 
-_MOST_OUTPUT = 64 << 10  # bytes that are looked at
 _CHUNK = 1 << 16
-_CRASHED = Record(DEFERRED, b"qmail-remote crashed.\n")
-_SILENT = Record(DEFERRED, b"qmail-remote produced no output.\n")
-_UNABLE = b"Unable to run qmail-remote.\n"
-_TRY_AGAIN = 111
-_MESSAGE = (DELIVERED, DEFERRED, FAILED)
 
 
 async def deliver(program: bytes, mail: Mail) -> Result:
@@ -55,34 +50,14 @@ async def _run(program: bytes, mail: Mail, recipient: bytes, descriptor: int) ->
     try:
         process = await asyncio.create_subprocess_exec(*words, stdin=descriptor, stdout=asyncio.subprocess.PIPE)
     except (FileNotFoundError, PermissionError, NotADirectoryError):
-        return Record(DEFERRED, _UNABLE)  # it may be there again soon; qmail bounces everything
+        return report.NOT_RUN
     assert process.stdout is not None
     try:
         output = bytearray()
         while piece := await process.stdout.read(_CHUNK):
-            output += piece[: _MOST_OUTPUT - len(output)]
+            output += piece[: report.MOST_OUTPUT - len(output)]
         code = await process.wait()
     except asyncio.CancelledError:
         process.kill()
         raise
-    if code < 0:
-        return _CRASHED
-    if code:
-        return Record(DEFERRED if code == _TRY_AGAIN else FAILED, _UNABLE)
-    return read_output(bytes(output))
-
-
-def read_output(output: bytes) -> Record:
-    """The one report that a program's records come to."""
-    pieces = output.split(b"\0")
-    records = [Record(piece[:1], piece[1:]) for piece in pieces[:-1] or pieces if piece]
-    if not records:
-        return _SILENT
-    first = records[0]
-    place = next((at for at, record in enumerate(records) if record.letter in _MESSAGE), None)
-    whole = records[place] if place is not None else Record(FAILED)
-    if first is whole:
-        return first
-    if first.letter not in (b"r", b"s", b"h"):
-        first = Record(HARD, first.text)
-    return Record(*reduced(first, whole))
+    return of_program(code, bytes(output))
