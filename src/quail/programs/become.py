@@ -1,6 +1,7 @@
 """How a program of ours turns into the next one of its command line: by exec, or at once if that is one of ours too.
 
     run_program(argv, environ)      in place of exec; does not return
+    call_again(argv, environ)       the same, but returns when the program and all that it became may be called again
     preload(argv, environ)          in a parent that forks for each connection, once, before
 
 Starting an interpreter takes longer than most programs run. So a file that is nothing but a launcher of this very code (of a
@@ -19,6 +20,7 @@ import sys
 from _collections_abc import Callable, Mapping
 
 import quail
+from quail.programs.run import Ended, live_on, lives_on
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -69,6 +71,21 @@ def run_program(
     given = dict(os.environb) if environ is None else environ
     _first(argv[0] if name is None else name, lambda path: _start(path, argv, given))
     raise AssertionError("exec returned")
+
+
+def call_again(argv: list[bytes], environ: Mapping[bytes, bytes]) -> int:
+    """As run_program(); but a program of ours whose module says SERVES_AGAIN ends without this process: its exit code.
+
+    Such a program leaves nothing behind that could matter to the next connection but the working directory, the umask and
+    descriptors 0 and 1: no other uid, no limits, no descriptors, no children. One that becomes another takes that one's word.
+    """
+    live_on(True)
+    try:
+        run_program(argv, environ)
+    except Ended as ended:
+        return ended.code
+    finally:
+        live_on(False)
 
 
 def spawn_program(argv: list[bytes], environ: Mapping[bytes, bytes], connection: int) -> int:
@@ -228,6 +245,8 @@ def _call(path: bytes, program: _Program, argv: list[bytes], environ: Mapping[by
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # as a new interpreter does for itself
     _rename(path)
     assert program.main is not None
+    assert program.module is not None
+    live_on(lives_on() and getattr(sys.modules[program.module], "SERVES_AGAIN", False))
     program.main()
 
 

@@ -55,9 +55,11 @@ def program(
                 say(f"{name}: fatal: {_with_file(error)}")
                 code = EXIT_TEMPORARY
             except MemoryError:
+                live_on(False)
                 say(f"{name}: fatal: out of memory")
                 code = EXIT_TEMPORARY
             except Exception as error:
+                live_on(False)
                 say(f"{name}: fatal: this is a bug: {type(error).__name__}: {error}")
                 sys.excepthook(*sys.exc_info())
                 code = EXIT_TEMPORARY
@@ -69,6 +71,30 @@ def program(
     return decorate
 
 
+class Ended(BaseException):
+    """The program has come to its end, but not the process: see call_again() of become.py."""
+
+    def __init__(self, code: int) -> None:
+        super().__init__(code)
+        self.code = code
+
+
+class _Process:
+    """Whether this process lives on when a program ends in it."""
+
+    lives_on = False
+
+
+def live_on(whether: bool) -> None:
+    """Whether the end of a program raises Ended, instead of ending the process."""
+    _Process.lives_on = whether
+
+
+def lives_on() -> bool:
+    """See live_on()."""
+    return _Process.lives_on
+
+
 def end(code: int) -> None:
     """End the process at once. What the interpreter would tidy up first takes as long as many a program runs."""
     for stream in (sys.stdout, sys.stderr):
@@ -76,6 +102,8 @@ def end(code: int) -> None:
             stream.flush()
         except (AttributeError, OSError, ValueError):  # closed, or there was none from the start
             code = code or EXIT_TEMPORARY * (stream is sys.stdout)
+    if _Process.lives_on:
+        raise Ended(code)
     os._exit(code)
 
 

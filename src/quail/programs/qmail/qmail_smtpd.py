@@ -21,6 +21,7 @@ from quail.queue.instead import queue_program
 from quail.smtp.server import ABANDON, BEGIN, BODY, CLOSE, END, RECIPIENT, Session
 from quail.users.judge import judge
 
+SERVES_AGAIN = True  # see call_again() of become.py
 _START_TIMEOUT = 60  # seconds for the reply that no control file could be read
 
 TYPE_CHECKING = False

@@ -13,8 +13,9 @@ from quail.net.copying import write_all
 from quail.oserrors import words
 from quail.policy import dnsbl
 from quail.programs.become import run_program
-from quail.programs.run import program
+from quail.programs.run import live_on, program
 
+SERVES_AGAIN = True  # see call_again() of become.py
 _READ = 4096
 _LONGEST_ALARM = (1 << 31) - 1
 
@@ -69,6 +70,7 @@ def _turn_away(line: bytes, ip: bytes, timeout: int) -> None:
         write_all(2, b"rblsmtpd: %b pid %d: %b\n" % (ip, os.getpid(), line))
     except OSError:
         pass  # nobody is there to be told
+    live_on(False)  # the alarm would hit whoever comes next
     signal.signal(signal.SIGALRM, lambda *_: os._exit(0))
     signal.alarm(min(timeout, _LONGEST_ALARM))
     try:

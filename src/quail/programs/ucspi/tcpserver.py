@@ -8,7 +8,7 @@ import os
 
 from quail.errors import EXIT_PERMANENT, QuailError, UsageError
 from quail.net.ucspi import without
-from quail.programs.become import preload, run_program, spawn_program
+from quail.programs.become import call_again, preload, spawn_program
 from quail.programs.run import output, program
 from quail.services.tcpserver.child import Child
 from quail.services.tcpserver.listening import drop_privileges, listen
@@ -23,7 +23,7 @@ def main(args: list[bytes]) -> int:
         settings.read(args, os.environb)
         fill_standard()
         listener = listen(settings)
-        child = Child(settings, run_program)
+        child = Child(settings, call_again)
         ours = preload(settings.command)
         drop_privileges(settings)
         parent = Parent(settings, listener, child, None if ours else spawn_program, without(os.environb))

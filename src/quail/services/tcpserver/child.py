@@ -16,8 +16,11 @@ from quail.oserrors import words
 from quail.services.tcpserver.settings import ALL, ERRORS, Settings
 
 _Address = ucspi.Address
-Run = Callable[[list[bytes], dict[bytes, bytes]], object]
-"""Becomes a program with an environment; returns only by OSError."""
+Run = Callable[[list[bytes], dict[bytes, bytes]], int]
+"""Becomes a program with an environment: returns its exit code if this process may go on (again.py). OSError, as of exec."""
+
+
+NO_ADDRESS = b"warning: dropping connection, unable to get local address: "
 
 
 class _DroppedError(Exception):
@@ -67,12 +70,19 @@ class Child:
             self._name_of = lambda ip, confirmed: lookup.name_of(ip, confirmed=confirmed)
 
     def serve(self, visit: Visit) -> int:
-        """Serve the connection, which becomes descriptors 0 and 1. Returns an exit code if the program does not run."""
+        """Serve the connection, which becomes descriptors 0 and 1. Returns an exit code if no program runs, or if one has run
+        and this process may go on.
+        """
         try:
             return self._serve(visit)
         except _DroppedError as error:
             say(self._settings, ERRORS, b"warning: dropping connection, " + error.args[0])
             return EXIT_TEMPORARY
+
+    def gone(self, error: OSError) -> int:
+        """The exit code for a client of which nothing can be known any more."""
+        say(self._settings, ERRORS, NO_ADDRESS + words(error).encode())
+        return EXIT_TEMPORARY
 
     def _serve(self, visit: Visit) -> int:
         settings, environ = self._settings, visit.environ
@@ -109,10 +119,9 @@ class Child:
         os.dup2(fd, 1)
         visit.connection.close()
         try:
-            self._run(settings.command, environ)
+            return self._run(settings.command, environ)
         except OSError as error:
             raise _DroppedError(unable_to_run(settings, error)) from error
-        return EXIT_TEMPORARY  # it never comes here
 
     def _greet(self, fd: int) -> None:
         view = memoryview(self._settings.banner)

@@ -1,4 +1,7 @@
-"""The parent of tcpserver: accept, fork, count. Between two connections it waits for the next one, or for a child's end."""
+"""The parent of tcpserver: accept, fork, count. Between two connections it waits for the next one, or for a child's end.
+
+A child that runs a program of ours may serve several connections, one after another (again.py).
+"""
 
 import _signal as signal  # type: ignore[import-not-found]  # the public module costs 5 ms for its enums
 import _socket as socket  # the public module takes as long to load as the interpreter itself
@@ -11,7 +14,8 @@ from _collections_abc import Callable
 
 from quail.errors import EXIT_TEMPORARY
 from quail.oserrors import words
-from quail.services.tcpserver.child import Child, Visit, say, set_options, unable_to_run
+from quail.services.tcpserver.again import Idle, Link, pair, serve_on
+from quail.services.tcpserver.child import NO_ADDRESS, Child, Visit, say, set_options, unable_to_run
 from quail.services.tcpserver.settings import ALL, ERRORS, Settings
 
 TYPE_CHECKING = False
@@ -49,7 +53,9 @@ class Parent:
         self._spawn = None if settings.verbosity == ALL or settings.takes_time else spawn
         # A child that is another program at once has its handlers and descriptors taken away by exec.
         self._leaves = settings.takes_time or spawn is None
-        self._children: set[int] = set()
+        self._children: set[int] = set()  # those that have a connection
+        self._links: dict[int, Link] = {}  # by descriptor
+        self._idle = Idle()
         # The kernel's handler writes here, so that no child's end is missed between a look and a wait.
         self._woken, self._wake = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         self._ends = select.poll()
@@ -71,13 +77,17 @@ class Parent:
         self._tell_status()
         limit, woken = self._settings.limit, self._woken
         while True:
-            ready = (self._all if len(self._children) < limit else self._ends).poll()
+            ready = (self._all if len(self._children) < limit else self._ends).poll(self._idle.patience())
             accepting = False
             for fd, _ in ready:
                 if fd == woken:
                     self._reap()
+                elif fd in self._links:
+                    self._hear(self._links[fd])
                 else:
                     accepting = True
+            for link in self._idle.overdue():
+                self._let_go(link)
             if accepting:
                 self._accept()
 
@@ -96,10 +106,13 @@ class Parent:
             self._tell_status(1)
         pid = 0
         try:
-            visit = Visit(connection, remote, self._settings, self._environ)
-            pid = self._spawned(visit) if self._spawn is not None else self._forked(visit)
+            if len(self._idle):
+                pid = self._handed(connection)
+            if not pid:
+                visit = Visit(connection, remote, self._settings, self._environ)
+                pid = self._spawned(visit) if self._spawn is not None else self._forked(visit)
         except OSError as error:
-            self._drop(b"unable to get local address: " + words(error).encode())
+            say(self._settings, ERRORS, NO_ADDRESS + words(error).encode())
         finally:
             connection.close()
         if pid:
@@ -120,24 +133,67 @@ class Parent:
             self._drop(unable_to_run(self._settings, error))
             return 0
 
+    def _handed(self, connection: socket.socket) -> int:
+        """The process id of a child that was waiting for a connection; 0 if there is none any more."""
+        while (link := self._idle.take()) is not None:
+            if link.give(connection):
+                return link.pid
+            self._let_go(link)
+        return 0
+
     def _forked(self, visit: Visit) -> int:
         """The child's process id, 0 if there can't be one; does not return in the child."""
         try:
+            own, its = pair() if self._spawn is None else (None, None)
             pid = os.fork()
         except OSError as error:
             self._drop(b"unable to fork: " + words(error).encode())
             return 0
         if pid:
+            if own is not None and its is not None:
+                its.close()
+                self._watch(Link(own), pid)
             return pid
         try:
             if self._leaves:
                 self._leave()
+            if own is not None and its is not None:
+                own.close()  # else the link would never end for this child
+                serve_on(self._child, visit, its, self._next_visit)
             code = self._child.serve(visit)
         except BaseException as error:
             say(self._settings, ERRORS, b"fatal: this is a bug: %b" % os.fsencode(repr(error)))
             sys.excepthook(*sys.exc_info())
             code = EXIT_TEMPORARY
         os._exit(code)
+
+    def _next_visit(self, connection: socket.socket) -> Visit:
+        return Visit(connection, connection.getpeername(), self._settings, self._environ)
+
+    def _watch(self, link: Link, pid: int) -> None:
+        link.pid = pid
+        fd = link.socket.fileno()
+        self._links[fd] = link
+        for poll in (self._ends, self._all):
+            poll.register(fd, select.POLLIN)
+
+    def _let_go(self, link: Link) -> None:
+        """The child ends as soon as it has nothing to do, if it has not ended."""
+        fd = link.socket.fileno()
+        if self._links.pop(fd, None) is not None:
+            for poll in (self._ends, self._all):
+                poll.unregister(fd)
+        link.socket.close()
+
+    def _hear(self, link: Link) -> None:
+        status = link.status()
+        if status is None:  # it has ended, or become another program: wait() will tell
+            self._idle.forget(link)
+            self._let_go(link)
+            return
+        self._ended(link.pid, status)
+        if not self._idle.put(link):
+            self._let_go(link)
 
     def _leave(self) -> None:
         """In a child that is not to be another program at once: what is the parent's alone goes."""
@@ -147,6 +203,8 @@ class Parent:
         os.close(self._listener.detach())
         os.close(self._woken)
         os.close(self._wake)
+        for link in self._links.values():  # of other children, which would not hear when the parent ends
+            os.close(link.socket.detach())
 
     def _reap(self) -> None:
         try:
@@ -161,10 +219,23 @@ class Parent:
                 return
             if not pid:
                 return
-            if pid in self._children:  # others may have been left by whoever exec'd this process
-                self._children.remove(pid)
-                say(self._settings, ALL, b"end %d status %d" % (pid, status))
-                self._tell_status()
+            for link in [link for link in self._links.values() if link.pid == pid]:
+                self._hear_last(link)
+            self._ended(pid, status)
+
+    def _hear_last(self, link: Link) -> None:
+        """Of a child that has ended: what it has said of its session counts, not how it ended afterwards."""
+        status = link.status()
+        if status is not None:
+            self._ended(link.pid, status)
+        self._idle.forget(link)
+        self._let_go(link)
+
+    def _ended(self, pid: int, status: int) -> None:
+        if pid in self._children:  # others had no connection, or were left by whoever exec'd this process
+            self._children.remove(pid)
+            say(self._settings, ALL, b"end %d status %d" % (pid, status))
+            self._tell_status()
 
     def _tell_status(self, more: int = 0) -> None:
         say(self._settings, ALL, b"status: %d/%d" % (len(self._children) + more, self._settings.limit))

@@ -1,0 +1,256 @@
+"""Children of tcpserver that serve again: one process, many sessions, none of which learns of another."""
+
+import os
+import signal
+import socket
+
+import pytest
+from tests.programs.launch import launch
+from tests.ucspi.tcpserver_process import TcpServer, everything, until
+
+from quail.cli.init_single import init_single
+from quail.services.tcpserver.again import LONGEST_IDLE, MOST_IDLE, MOST_SESSIONS, Idle, Link, pair
+
+LIMIT = 40
+ENDED = r"tcpserver: end (\d+) status (\d+)"
+
+
+@pytest.fixture
+def home(tmp_path):
+    init_single(str(tmp_path / "home"), name="joe")
+    return str(tmp_path / "home")
+
+
+@pytest.fixture
+def server(home):
+    with TcpServer(["-vHRl0"], [f"{home}/bin/qmail-smtpd"]) as started:
+        yield started
+
+
+def session(server, *commands):
+    with server.connect() as client:
+        said = client.recv(1000)
+        for command in commands:
+            client.sendall(command + b"\r\n")
+            said += client.recv(1000)
+        client.sendall(b"QUIT\r\n")
+        return said + everything(client)
+
+
+def ends(server, count):
+    return [(int(match[1]), int(match[2])) for match in server.wait_for(ENDED, count)]
+
+
+def has_ended(pid):
+    """Whether it is gone, or waits for its parent to hear of it."""
+    try:
+        with open(f"/proc/{pid}/stat", encoding="ascii") as file:
+            return file.read().rpartition(")")[2].split()[0] == "Z"
+    except OSError:
+        return True
+
+
+def test_one_process_serves_one_after_another(server):
+    for count in range(1, 4):
+        assert session(server).endswith(b"221 2.0.0 localhost\r\n")
+        ends(server, count)
+    assert len(set(ends(server, 3))) == 1
+    assert ends(server, 3)[0][1] == 0
+    assert len(server.wait_for(r"tcpserver: pid (\d+) from 127\.0\.0\.1", 3)) == 3
+    assert len(server.wait_for(r"tcpserver: ok \d+ 0:::ffff:127\.0\.0\.1:\d+ :::ffff:127\.0\.0\.1::\d+", 3)) == 3
+    told = [match[1] for match in server.wait_for(rf"tcpserver: status: (\d+)/{LIMIT}", 7)]
+    assert told == ["0", "1", "0", "1", "0", "1", "0"]
+
+
+def test_each_session_has_its_own_exit_status(server):
+    session(server)
+    (child, _), *_ = ends(server, 1)
+    with server.connect() as client:
+        client.recv(1000)
+    assert ends(server, 2)[1] == (child, 256)
+    session(server)
+    assert ends(server, 3)[2] == (child, 0)
+
+
+def test_each_connection_has_its_own_environment(home, tmp_path):
+    """What a program in $QMAILQUEUE is told by two sessions of one process."""
+    script, seen = tmp_path / "dump", tmp_path / "seen"
+    script.write_text(f'#!/bin/sh\ncat >/dev/null\necho "$TCPREMOTEPORT $RELAYCLIENT $(pwd)" >>{seen}\n')
+    script.chmod(0o755)
+    ports = []
+    with TcpServer(["-vHRl0"], [f"{home}/bin/qmail-smtpd"], env={"QMAILQUEUE": str(script)}) as server:
+        for count in (1, 2):
+            with server.connect() as client:
+                ports.append(client.getsockname()[1])
+                client.recv(1000)
+                client.sendall(b"MAIL FROM:<>\r\nRCPT TO:<joe@localhost>\r\nDATA\r\n")
+                until(lambda client=client: b"354" in client.recv(1000))
+                client.sendall(b"x\r\n.\r\n")
+                assert client.recv(1000).startswith(b"250 ")
+                client.sendall(b"QUIT\r\n")
+                everything(client)
+            ends(server, count)
+        assert len({pid for pid, _ in ends(server, 2)}) == 1
+    assert seen.read_text() == "".join(f"{port}  {home}\n" for port in ports)
+
+
+def test_the_rules_are_asked_for_each_connection(home, tmp_path):
+    """A child that has served goes by the rules as they are now."""
+
+    def compile_rules(text):
+        done = launch("tcprules", "rules.cdb", "rules.tmp", stdin=text, cwd=tmp_path)
+        assert done.returncode == 0
+
+    compile_rules(b":allow\n")
+    with TcpServer(["-vHRl0", "-x", str(tmp_path / "rules.cdb")], [f"{home}/bin/qmail-smtpd"]) as server:
+        assert session(server).startswith(b"220 ")
+        compile_rules(b"127.:deny\n")
+        with server.connect() as client:
+            assert everything(client) == b""
+        assert ends(server, 2)[1][1] == 100 << 8
+        compile_rules(b":allow\n")
+        assert session(server).startswith(b"220 ")
+        assert len({pid for pid, _ in ends(server, 3)}) == 1
+
+
+def test_a_child_that_is_killed_is_replaced(server):
+    session(server)
+    (child, _), *_ = ends(server, 1)
+    os.kill(child, signal.SIGKILL)  # between two connections: nobody's status
+    until(lambda: child not in server.children())
+    assert session(server).startswith(b"220 ")
+    (again, status) = ends(server, 2)[1]
+    assert again != child
+    assert status == 0
+    with server.connect() as client:
+        client.recv(1000)
+        os.kill(again, signal.SIGKILL)
+        assert everything(client) == b""
+    assert ends(server, 3)[2] == (again, 9)
+    assert session(server).startswith(b"220 ")
+
+
+def test_nothing_leaks_in_a_child(server):
+    session(server)
+    (child, _), *_ = ends(server, 1)
+    before = sorted(os.listdir(f"/proc/{child}/fd"))
+    for count in range(2, 30):
+        session(server, b"EHLO x", b"MAIL FROM:<a@b>", b"RCPT TO:<joe@localhost>")
+        ends(server, count)
+    assert sorted(os.listdir(f"/proc/{child}/fd")) == before
+
+
+def test_a_child_serves_so_often_and_no_more(server):
+    for count in range(1, MOST_SESSIONS + 2):
+        session(server)
+        ends(server, count)
+    pids = [pid for pid, _ in ends(server, MOST_SESSIONS + 1)]
+    assert len(set(pids[:MOST_SESSIONS])) == 1
+    assert pids[MOST_SESSIONS] != pids[0]
+    until(lambda: server.children() == [pids[MOST_SESSIONS]])
+
+
+def test_few_wait_after_a_crowd(server):
+    clients = [server.connect() for _ in range(MOST_IDLE + 5)]
+    for client in clients:
+        assert client.recv(1000).startswith(b"220 ")
+    for client in clients:
+        client.sendall(b"QUIT\r\n")
+        everything(client)
+        client.close()
+    ends(server, len(clients))
+    until(lambda: len(server.children()) == MOST_IDLE)
+
+
+def test_term_ends_those_that_wait_and_leaves_those_that_serve(server):
+    with server.connect() as client:
+        client.recv(1000)
+        session(server)
+        (idle, _), *_ = ends(server, 1)
+        (busy,) = set(server.children()) - {idle}
+        server.process.terminate()
+        assert server.process.wait(60) == 0
+        until(lambda: has_ended(idle))
+        client.sendall(b"NOOP\r\n")
+        assert client.recv(1000).startswith(b"250 ")
+        os.kill(busy, 0)
+        client.sendall(b"QUIT\r\n")
+        everything(client)
+    until(lambda: has_ended(busy))
+
+
+@pytest.mark.parametrize(
+    ("chain", "again"),
+    [
+        (["rblsmtpd"], True),
+        (["rblsmtpd", "rblsmtpd"], True),
+        (["argv0", "{home}/bin/qmail-smtpd"], False),
+        (["softlimit", "-o", "50"], False),
+        (["envdir", "{home}/control"], False),
+    ],
+)
+def test_chains(home, chain, again):
+    """What changes its process for good is not used again, nor is what comes behind it."""
+    words = [
+        f"{home}/bin/{word}" if word.isalnum() and not word.isdigit() else word.format(home=home) for word in chain
+    ]
+    with TcpServer(["-vHRl0"], [*words, f"{home}/bin/qmail-smtpd"]) as server:
+        for count in (1, 2):
+            assert session(server).startswith(b"220 ")
+            ends(server, count)
+        assert len({pid for pid, _ in ends(server, 2)}) == (1 if again else 2)
+        if not again:
+            until(lambda: not server.children())
+
+
+def test_a_client_turned_away_by_rblsmtpd_leaves_no_alarm(home):
+    with TcpServer(["-vHRl0"], [f"{home}/bin/rblsmtpd", f"{home}/bin/qmail-smtpd"], env={"RBLSMTPD": "no"}) as server:
+        for count in (1, 2):
+            assert session(server).startswith(b"220 rblsmtpd.local\r\n")
+            ends(server, count)
+        assert len({pid for pid, _ in ends(server, 2)}) == 2
+
+
+# The parent's account of those that wait, with a clock of the test's own.
+
+
+class Clock:
+    now = 0.0
+
+    def __call__(self):
+        return self.now
+
+
+def test_the_last_one_is_the_next_and_the_first_one_is_overdue_first():
+    clock, (a, b) = Clock(), (Link(pair()[0]), Link(pair()[0]))
+    idle = Idle(clock)
+    assert idle.patience() is None
+    assert idle.put(a)
+    clock.now = 1.0
+    assert idle.put(b)
+    assert idle.patience() == (LONGEST_IDLE - 1) * 1000
+    assert idle.overdue() == []
+    clock.now = LONGEST_IDLE
+    assert idle.overdue() == [a]
+    assert idle.take() is b
+    assert idle.take() is None
+
+
+def test_no_more_than_so_many_wait():
+    idle = Idle(Clock())
+    links = [Link(pair()[0]) for _ in range(MOST_IDLE + 1)]
+    assert [idle.put(link) for link in links] == [True] * MOST_IDLE + [False]
+    idle.forget(links[0])
+    assert len(idle) == MOST_IDLE - 1
+    links[0].sessions = MOST_SESSIONS
+    assert not idle.put(links[0])
+
+
+def test_a_link_whose_other_end_has_gone():
+    own, other = pair()
+    link = Link(own)
+    other.close()
+    with socket.socket() as connection:
+        assert not link.give(connection)
+    assert link.status() is None
+    assert link.sessions == 1
