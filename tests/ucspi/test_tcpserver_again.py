@@ -1,5 +1,6 @@
 """Children of tcpserver that serve again: one process, many sessions, none of which learns of another."""
 
+import contextlib
 import os
 import signal
 import socket
@@ -214,6 +215,20 @@ def test_a_client_turned_away_by_rblsmtpd_leaves_no_alarm(home):
 # The parent's account of those that wait, with a clock of the test's own.
 
 
+@pytest.fixture
+def links():
+    """Makes links whose other ends are there."""
+    with contextlib.ExitStack() as opened:
+
+        def make(count):
+            pairs = [pair() for _ in range(count)]
+            for each in (end for both in pairs for end in both):
+                opened.callback(each.close)
+            return [Link(own) for own, _ in pairs]
+
+        yield make
+
+
 class Clock:
     now = 0.0
 
@@ -221,8 +236,8 @@ class Clock:
         return self.now
 
 
-def test_the_last_one_is_the_next_and_the_first_one_is_overdue_first():
-    clock, (a, b) = Clock(), (Link(pair()[0]), Link(pair()[0]))
+def test_the_last_one_is_the_next_and_the_first_one_is_overdue_first(links):
+    clock, (a, b) = Clock(), links(2)
     idle = Idle(clock)
     assert idle.patience() is None
     assert idle.put(a)
@@ -236,14 +251,13 @@ def test_the_last_one_is_the_next_and_the_first_one_is_overdue_first():
     assert idle.take() is None
 
 
-def test_no_more_than_so_many_wait():
-    idle = Idle(Clock())
-    links = [Link(pair()[0]) for _ in range(MOST_IDLE + 1)]
-    assert [idle.put(link) for link in links] == [True] * MOST_IDLE + [False]
-    idle.forget(links[0])
+def test_no_more_than_so_many_wait(links):
+    idle, first, *others = Idle(Clock()), *links(MOST_IDLE + 1)
+    assert [idle.put(link) for link in (first, *others)] == [True] * MOST_IDLE + [False]
+    idle.forget(first)
     assert len(idle) == MOST_IDLE - 1
-    links[0].sessions = MOST_SESSIONS
-    assert not idle.put(links[0])
+    first.sessions = MOST_SESSIONS
+    assert not idle.put(first)
 
 
 def test_a_link_whose_other_end_has_gone():
@@ -254,3 +268,4 @@ def test_a_link_whose_other_end_has_gone():
         assert not link.give(connection)
     assert link.status() is None
     assert link.sessions == 1
+    own.close()
