@@ -38,6 +38,7 @@ _MISREAD = (
 _DIFFERENCES = (
     "Without rcpthosts qmail accepts mail for every domain; Quail accepts it for none.",
     "On HUP qmail-send reads only locals and virtualdomains again; Quail reads all of them.",
+    "qmail-send rewrites a message's recipients once; Quail by the files of now, whenever it takes the message up anew.",
     "What qmail would misread (see above) is refused.",
 )
 
