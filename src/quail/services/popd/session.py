@@ -137,7 +137,8 @@ class _Driver:
             return
         try:
             try:
-                data = calls.pread(fd, _SMALL, 0)
+                # One byte more than there should be, to see that there is no more.
+                data = calls.pread(fd, min(self._drop.stored(index) + 1, _SMALL), 0)
             except OSError:
                 session.unavailable()
                 return
