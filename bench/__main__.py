@@ -14,9 +14,11 @@ is named, and then docs/bench.md and docs/bench.svg are written):
   relay       the mail system of a machine: `relayed` messages over SMTP, all of them sent on to one host
   onehost     the mail system of a machine: messages to `recipients` recipients at one host, handed to sendmail
   manyhosts   the same at `hosts` hosts, which the DNS tells
+  pop3        one mailbox of `messages`, fetched by one client, one by one and pipelined, beside Dovecot
   idle        the mail system of a machine: memory, without connections and with so many that say nothing
 
-In `sendmail` both are there at the same time, and a few calls of each are made in turn. Each run begins with a small warm-up
+For `pop3`, which Postfix has not, `--peers postfix` is Dovecot. In `sendmail` both are there at the same time, and a few
+calls of each are made in turn. Each run begins with a small warm-up
 that is not measured, and ends with a count: a message that was acknowledged and is not there ends the bench. Then one short
 run each below strace counts the syncs. Results: bench/results/*.json; `python -m bench.document FILE ...` makes the documents
 of several. Treat differences under a third as unresolved: the machine drifts, and the load generator shares its processors.
@@ -33,6 +35,7 @@ import tempfile
 
 from bench import document, load
 from bench.idle import Idle
+from bench.pop3 import Pop3
 from bench.remote import Lists, Relay
 from bench.report import Report
 from bench.sizes import Peer, Sizes
@@ -41,7 +44,7 @@ from tests.root.box import Box
 from tests.root.image import RootUnavailableError
 from tests.root.testroot import TestRoot
 
-Alone = Mailbox | Users | Relay | Lists | Idle
+Alone = Mailbox | Users | Relay | Lists | Pop3 | Idle
 TABLES: dict[str, type[Alone | Sendmail]] = {
     "connection": Mailbox,
     "persistent": Mailbox,
@@ -51,6 +54,7 @@ TABLES: dict[str, type[Alone | Sendmail]] = {
     "relay": Relay,
     "onehost": Lists,
     "manyhosts": Lists,
+    "pop3": Pop3,
     "idle": Idle,
 }
 _GET_FLAGS, _SET_FLAGS, _TOP_OF_HIERARCHIES = 0x80086601, 0x40086602, 0x00020000  # ioctl_iflags(2); chattr(1), T
@@ -175,7 +179,7 @@ class Bench:
                     for name in self.options.peers:
                         self._measure(table, name, _folder(top))
         for table in self.tables:
-            if not isinstance(table, Idle):
+            if not isinstance(table, Idle | Pop3):
                 for name in self.options.peers:
                     self._count_syncs(table, name, _folder(top))
 

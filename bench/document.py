@@ -16,6 +16,7 @@ from bench import picture
 
 DOCS = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "docs")
 FIRST, OTHER, BARE = "Quail", "Postfix", "bare python3"
+STANDS_IN = "Dovecot"  # for Postfix, where there is no Postfix
 Row = dict[str, Any]
 
 SETTINGS = """\
@@ -35,6 +36,8 @@ connections at a time.
   recipient is counted. A name server answers for them at once. Messages to many recipients come one after another, {lists} a
   round, to hosts that have not been met before. What load generator, smtp-sink and name server cost is left out of the
   processor time, but they take it from both.
+- **POP3**: one client fetches a mailbox of as many messages as the first rows have, one by one or with 50 RETR on their way.
+  Quail: `qmail-popup` and `qmail-pop3d` under its tcpserver. In Postfix's place: Dovecot {dovecot} of Debian, with its index.
 - **Memory** is PSS, just after the start. What the kernel holds for a connection is not in it.
 """
 
@@ -80,7 +83,8 @@ def read(paths: Iterable[str]) -> tuple[Row, list[Line]]:
         facts |= content["facts"]
         for kind in ("medians", "calls", "weights"):
             for table in dict.fromkeys(row["table"] for row in content[kind]):
-                found[table] = (kind, {row["peer"]: row for row in content[kind] if row["table"] == table})
+                rows = [row for row in content[kind] if row["table"] == table]
+                found[table] = (kind, {OTHER if row["peer"] == STANDS_IN else row["peer"]: row for row in rows})
     lines = [_line(kind, table, rows, facts) for table, (kind, rows) in found.items()]
     order = list(_labels(facts))
     return facts, sorted(lines, key=lambda line: order.index(_kind(next(iter(line.rows.values()))["table"])))
@@ -96,6 +100,7 @@ def _labels(facts: Row) -> dict[str, str]:
         "onehost": f"one message to {facts['recipients']:,} recipients at one host",
         "manyhosts": f"one message to {facts['recipients']:,} recipients at {facts['hosts']} hosts",
         "sendmail": "calls of sendmail",
+        "pop3": f"fetched by POP3 (beside {STANDS_IN})",
         "idle": "memory",
     }
 
@@ -106,6 +111,8 @@ def _kind(table: str) -> str:
 
 def _line(kind: str, table: str, rows: dict[str, Row], facts: Row) -> Line:
     label = _labels(facts)[_kind(table)]
+    if _kind(table) == "pop3":
+        label += f", {table.partition(' x')[2] or 'one'} at a time"
     if kind == "medians":
         return Line(label, "recipients/s" if "recipients" in label else "messages/s", rows, "rate", 1)
     if kind == "calls":
@@ -121,7 +128,9 @@ def told(facts: Row, lines: Sequence[Line], remark: str) -> str:
     table = "".join(_table_row(line) for line in lines)
     bare = [line.rows[BARE] for line in lines if BARE in line.rows]
     note = f"\nOf a call of sendmail, {_number(bare[0]['ms'])} ms are the start of a bare Python.\n" if bare else ""
-    settings = SETTINGS.format(**facts, quail=facts.get(FIRST, "?"), postfix=facts.get(OTHER, "?"))
+    settings = SETTINGS.format(
+        **facts, quail=facts.get(FIRST, "?"), postfix=facts.get(OTHER, "?"), dovecot=facts.get(STANDS_IN, "?")
+    )
     return f"""# Quail beside Postfix
 
 <!-- Written by `make bench`; do not edit. -->

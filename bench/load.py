@@ -20,12 +20,12 @@ while True:
             link.sendall(b"QUIT\\r\\n")
             while link.recv(512):
                 pass
-        if word == b"220 ":
+        if word in (b"220 ", b"+OK "):
             break
     except OSError:
         pass
     if time.monotonic() > end:
-        sys.exit("no 220 on port " + sys.argv[1])
+        sys.exit("no greeting on port " + sys.argv[1])
     time.sleep(0.02)
 """
 

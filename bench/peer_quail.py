@@ -81,7 +81,11 @@ class SystemQuail:
         box.run(["sh", "-c", f"mkdir {self._code} && cp -r /opt/quail/src /opt/quail/packages {self._code}"])
         self._quail(box, "init", "--system", self.domain, "--home", self.home)
         self._set_up(box)
-        return _serve(self.folder, box, [*tracer, *QUAIL, "serve", "--home", self.home], 0, self._environment)
+        return _serve(self.folder, box, [*tracer, *self._words()], 0, self._environment)
+
+    def _words(self) -> list[str]:
+        """What serves."""
+        return [*QUAIL, "serve", "--home", self.home]
 
     def _set_up(self, box: Box) -> None:
         """What differs from a new home."""
@@ -125,6 +129,26 @@ class CrowdedQuail(SystemQuail):
 
     def __init__(self, folder: str) -> None:
         super().__init__(folder, 2)
+
+
+class Pop3Quail(SystemQuail):
+    """qmail-popup and qmail-pop3d under tcpserver, with a checkpassword of the bench that believes everybody to be user000."""
+
+    port = 110
+    _checkpassword = (
+        f'#!/bin/sh\nexec 3<&-\ncd {HOMES}/user000 && exec setpriv --reuid=3000 --regid=3000 --clear-groups "$@"\n'
+    )
+
+    def __init__(self, folder: str) -> None:
+        super().__init__(folder, 1)
+
+    def _words(self) -> list[str]:
+        path = self.home + "/bin"
+        server = [f"{path}/tcpserver", "-RHl0", "127.0.0.1", str(self.port)]
+        return [*server, f"{path}/qmail-popup", self.domain, "/srv/checkpassword", f"{path}/qmail-pop3d", "Maildir"]
+
+    def _set_up(self, box: Box) -> None:
+        box.run(["sh", "-c", "cat > /srv/checkpassword && chmod 755 /srv/checkpassword"], data=self._checkpassword)
 
 
 def _serve(folder: str, box: Box, words: list[str], user: int, environment: dict[str, str]) -> Guest:

@@ -75,6 +75,17 @@ def test_a_tiny_run_of_mail_to_the_world_and_of_memory(tmp_path):
     ET.parse(tmp_path / "docs/bench.svg")
 
 
+@pytest.mark.root
+def test_a_tiny_run_of_pop3(tmp_path):
+    results = run_bench(tmp_path, "pop3", "--messages", "120")
+    assert named(results["medians"]) == [(t, peer) for t in ("pop3", "pop3 x50") for peer in ("Quail", "Dovecot")]
+    assert all(row["rate"] > 0 and row["ratio"] > 0 for row in results["medians"])
+    text = (tmp_path / "docs/bench.md").read_text()
+    assert "| fetched by POP3 (beside Dovecot), one at a time, messages/s | " in text
+    assert "| fetched by POP3 (beside Dovecot), 50 at a time, messages/s | " in text
+    assert f"Dovecot {results['facts']['Dovecot']} of Debian" in text
+
+
 def test_even_shares_of_messages():
     assert shares(7, ["a", "b", "c"]) == {"a": 3, "b": 2, "c": 2}
     assert shares(1, ["a", "b"]) == {"a": 1, "b": 0}
