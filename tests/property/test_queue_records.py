@@ -15,6 +15,7 @@ OTHER = bytes(range(1, 17))
 words = st.binary(max_size=40).map(lambda text: text.replace(b"\0", b"0"))
 names = words.map(lambda text: text.replace(b"=", b"_"))
 big = st.integers(0, 2**64 - 1)
+numbers = st.integers(0, records.MAX_NUMBER)
 seconds = st.integers(0, 2**32 - 1)
 accepted = st.builds(
     lambda sender, addresses, uid, pid, attributes, retry, held: Accepted(
@@ -40,7 +41,11 @@ def test_an_accepted_envelope_comes_back(item):
 
 
 @given(
-    st.sampled_from(list(records.KINDS)), big, big, st.binary(max_size=60), st.lists(st.binary(max_size=30), max_size=4)
+    st.sampled_from(list(records.KINDS)),
+    numbers,
+    big,
+    st.binary(max_size=60),
+    st.lists(st.binary(max_size=30), max_size=4),
 )
 def test_a_record_comes_back(kind, number, time, envelope, body):
     data = b"".join(records.record(SECRET, kind, number, time, envelope, body))
@@ -105,7 +110,7 @@ def test_every_flipped_bit_of_a_batch_header_is_noticed():
         assert records.parse_batch(data[:length], 0, SECRET) is None
 
 
-@given(big, st.tuples(big, big), big, seconds, st.none() | st.dictionaries(big, big, max_size=5))
+@given(numbers, st.tuples(big, big), numbers, seconds, st.none() | st.dictionaries(big, big, max_size=5))
 def test_a_batch_header_comes_back_at_any_offset(running, mark, following, length, ends):
     data = records.batch_header(SECRET, running, mark, following, length, ends.items() if ends is not None else None)
     for known in (SECRET, None):
@@ -245,3 +250,11 @@ def test_a_reply_is_k_z_or_d(data):
         assert data[:1] not in (b"K", b"Z", b"D")
     else:
         assert reply.letter + reply.text == data
+
+
+@given(st.integers(records.MAX_NUMBER + 1, 2**64 - 1))
+def test_a_number_after_which_there_is_none_makes_no_record(number):
+    data = b"".join(records.record(SECRET, records.FINISHED, number, 0))
+    assert records.parse_record(data, 0, SECRET) is None
+    assert records.parse_batch(records.batch_header(SECRET, number, (0, 0), 1, 0, None), 0, SECRET) is None
+    assert records.parse_batch(records.batch_header(SECRET, 1, (0, 0), number, 0, None), 0, SECRET) is None

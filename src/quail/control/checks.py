@@ -63,7 +63,10 @@ def check(home: str) -> list[Problem]:
         problems += _together(Control(directory), present)
     except QuailError:
         pass  # a file that cannot be read is among the problems already
-    problems += _stale(home)
+    try:
+        problems += _stale(home)
+    except QuailError:
+        pass  # control/mode, likewise
     problems.sort(key=lambda problem: (problem.path, problem.line))
     return problems
 

@@ -86,6 +86,7 @@ def parse_pairs(path: str, data: bytes) -> dict[bytes, bytes]:
 
 def parse_listen(path: str, data: bytes) -> list[tuple[str, str, int]]:
     """Service, IP address (without brackets), port of each line `SERVICE ADDRESS:PORT`."""
+    seen: set[tuple[str, str, int]] = set()
     found = []
     for number, line in parse_list(path, data):
         text = line.decode("ascii", "backslashreplace")
@@ -100,9 +101,11 @@ def parse_listen(path: str, data: bytes) -> list[tuple[str, str, int]]:
         if service not in SERVED:
             raise ConfigError(path, number, f"{service} is not in this version", "put # before the line")
         address, port = _address(path, number, place)
-        if port and (service, address, port) in found:
+        entry = (service, address, port)
+        if port and entry in seen:
             raise ConfigError(path, number, f"{place} is listed twice", "remove one of the two lines")
-        found.append((service, address, port))
+        seen.add(entry)
+        found.append(entry)
     return found
 
 

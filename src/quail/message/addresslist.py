@@ -85,7 +85,7 @@ class Hosts:
 def is_host(text: bytes) -> bool:
     """Whether it can be written after the "@" of an address in a field as it is: words and dots, or a literal; or empty."""
     if text[:1] == b"[":
-        return text[-1:] == b"]" and not text[1:-1].translate(None, ATEXT + b'.,:;@()<>" ')
+        return text[-1:] == b"]" and not text[1:-1].translate(None, ATEXT + b'.,:;()<>" ')
     return not text.translate(None, _HOST_BYTES)
 
 

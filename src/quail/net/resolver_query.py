@@ -194,13 +194,13 @@ async def _over_tcp(server: Server, query: _Query) -> bytes:
     with sock:
         await loop.sock_connect(sock, address)
         await loop.sock_sendall(sock, len(query.wire).to_bytes(2, "big") + query.wire)
-        data = b""
+        data = bytearray()
         while len(data) < 2 or len(data) < 2 + int.from_bytes(data[:2], "big"):
             more = await loop.sock_recv(sock, _LONGEST_DATAGRAM)
             if not more:
                 raise ServerFailed("closes the connection")
             data += more
-    answer = data[2 : 2 + int.from_bytes(data[:2], "big")]
+    answer = bytes(data[2 : 2 + int.from_bytes(data[:2], "big")])
     if not query.fits(answer) or answer[2] & _CUT:
         raise ServerFailed("gives no whole answer")
     return answer

@@ -21,6 +21,7 @@ _A, _MX, _AAAA = 1, 15, 28
 _ASKED = b"\xc0\x0c"  # a pointer to the name in the question
 _POINTER = 0xC0
 _LONGEST_NAME = 253
+_MOST_HOPS = 16  # from pointer to pointer; as the library
 _LONGEST_TTL = 1 << 31  # RFC 2181 s8: more means nothing
 _PLAIN = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_"
 
@@ -73,13 +74,16 @@ def _name(data: bytes, place: int, end: int) -> bytes | None:
     """The name that fills data[place:end], in lower case; None: it does not, or is not plain. IndexError: cut short."""
     labels = []
     size = 0
-    own = True  # still in the record itself
+    hops = 0
+    start = place
     while (length := data[place]) != 0:
         if length >= _POINTER:
             target = (length & ~_POINTER) << 8 | data[place + 1]
-            if (own and place + 2 != end) or target >= place:  # pointers lead back, so that there is an end
+            hops += 1
+            # What a pointer leads to lies whole before the part that it ends. A record could make each name a long way.
+            if (hops == 1 and place + 2 != end) or place + 2 > end or target >= start or hops > _MOST_HOPS:
                 return None
-            own, place = False, target
+            end, start, place = start, target, target
             continue
         label = data[place + 1 : place + 1 + length]
         size += length + 1
@@ -87,6 +91,6 @@ def _name(data: bytes, place: int, end: int) -> bytes | None:
             return None
         labels.append(label)
         place += 1 + length
-    if own and place + 1 != end:
+    if place + 1 > end or (not hops and place + 1 != end):
         return None
     return b".".join(labels).lower()

@@ -97,7 +97,7 @@ def _parse(line: bytes) -> tuple[bytes, bytes]:
     if colon < 0:
         raise ValueError("no colon with allow or deny after it", "write ADDRESS:allow or ADDRESS:deny")
     deny = line.startswith(b"deny", colon + 1)
-    data = b"D\0" if deny else b""
+    orders = [b"D\0" if deny else b""]
     at = colon + 1 + len("deny" if deny else "allow")
     while at < len(line):
         equals = line.find(b"=", at)
@@ -111,9 +111,9 @@ def _parse(line: bytes) -> tuple[bytes, bytes]:
             raise ValueError(
                 f"the value of {name} has no end", f'write {name}="VALUE", with the same quote on both sides'
             )
-        data += b"+" + line[at + 1 : equals + 1] + line[equals + 2 : end] + b"\0"
+        orders.append(b"+" + line[at + 1 : equals + 1] + line[equals + 2 : end] + b"\0")
         at = end + 1
-    return line[:colon], data
+    return line[:colon], b"".join(orders)
 
 
 def _expand(address: bytes) -> Iterator[bytes]:

@@ -41,6 +41,9 @@ BATCH_HEADER = _BATCH.size
 END_SIZE = _END.size
 RECORD_HEADER = _RECORD.size
 MAX_ENDS = 1 << 20  # segments; 64 TiB of journal
+MAX_NUMBER = (
+    1 << 63
+) - 1  # of a message or batch; whatever says more is no record of ours, and would leave none to go on
 MAX_TIME = 0xFFFFFFFF  # seconds since 1970 that a schedule can say
 _MAX_DIGITS = 20
 
@@ -146,7 +149,7 @@ def parse_record(data: bytes | memoryview, offset: int, secret: bytes) -> Record
     fields = _RECORD.unpack_from(data, offset)
     if fields[0] != RECORD_MAGIC or fields[1] != secret[:_SHORT_SECRET] or fields[2] not in KINDS:
         return None
-    if crc32(data[offset : offset + RECORD_HEADER - 4]) != fields[11]:
+    if crc32(data[offset : offset + RECORD_HEADER - 4]) != fields[11] or fields[6] > MAX_NUMBER:
         return None
     return RecordHeader(fields[2], fields[3], fields[5], fields[6], fields[7], fields[8], (fields[9], fields[10]))
 
@@ -213,6 +216,8 @@ def parse_batch(data: bytes | memoryview, offset: int, secret: bytes | None) -> 
         data, offset
     )
     if magic != BATCH_MAGIC or (secret is not None and found != secret) or count > MAX_ENDS:
+        return None
+    if max(running, following) > MAX_NUMBER:
         return None
     stop = offset + BATCH_HEADER + count * END_SIZE
     if stop > len(data):

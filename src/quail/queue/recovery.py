@@ -122,7 +122,7 @@ class _Recovery:
     def _highest_body(self) -> int:
         """An orphan that may not be swept yet keeps its number."""
         names = self._calls.listdir(f"{self._directory}/mess")
-        return max((int(name) for name in names if name.isdigit()), default=0)
+        return max(filter(None, map(_body_number, names)), default=0)
 
     def _first_batch(self, number: int, secret: bytes | None) -> records.BatchHeader | None:
         return read_batch_header(self._segments, number, 0, self._segments.size(number), secret)
@@ -309,8 +309,15 @@ class _Recovery:
             )
             return
         for name in self._calls.listdir(f"{self._directory}/mess"):
-            if name.isdigit() and int(name) not in journal.state:
-                journal.remove_large(int(name))
+            number = _body_number(name)
+            if number and number not in journal.state:
+                journal.remove_large(number)
+
+
+def _body_number(name: str) -> int:
+    """The message whose body a file in mess/ is; 0 for a file that is not ours."""
+    number = int(name) if name.isascii() and name.isdigit() else 0
+    return number if str(number) == name and number <= records.MAX_NUMBER else 0
 
 
 def _without_outdated(entries: list[Entry]) -> list[Entry]:

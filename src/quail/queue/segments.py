@@ -7,6 +7,7 @@ from quail.storage.calls import SystemCalls
 from quail.storage.durable import sync_directory
 
 SEGMENT_SIZE = 64 << 20
+MOST = (1 << 32) - 1  # the highest number of a segment
 _SUFFIX = ".seg"
 _DIGITS = 8
 _IOV_MAX = 1024  # sysconf(_SC_IOV_MAX) on Linux
@@ -31,8 +32,9 @@ class Segments:
         found = []
         for name in self._calls.listdir(self.directory):
             stem = name.removesuffix(_SUFFIX)
-            if stem != name and stem.isdigit():
-                found.append(int(stem))
+            number = int(stem) if stem.isascii() and stem.isdigit() else MOST + 1
+            if number <= MOST and self.path(number) == f"{self.directory}/{name}":
+                found.append(number)
         return sorted(found)
 
     def create(self, number: int) -> int:

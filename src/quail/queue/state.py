@@ -9,7 +9,7 @@ from bisect import bisect_left
 from collections.abc import Iterable, Iterator
 
 _REBUILD_AT = 1024  # removed rows that are worth a rebuild of the arrays
-_OFFSET_BITS = 40
+_OFFSET_BITS = 32  # a segment has at most 64 MiB and a batch; as many are left for its number (segments.MOST)
 
 
 def pack(segment: int, offset: int) -> int:

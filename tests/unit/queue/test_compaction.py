@@ -8,6 +8,7 @@ from tests.unit.queue.journaling import Home
 
 from quail.queue import bounces, records
 from quail.queue.compaction import Compaction
+from quail.queue.state import unpack
 from quail.queue.store import StoreStoppedError
 
 
@@ -132,7 +133,7 @@ def test_a_segment_with_a_needed_failure_stays(home):
 def test_a_damaged_report_does_not_stop_compaction_nor_the_bounce(home):
     number = home.accept(b"a@here", b"b@here")
     home.failed(number, 0, b"the report\n")
-    ((segment, offset),) = [divmod(p, 1 << 40) for p in home.state.failures[number].values()]
+    ((segment, offset),) = [unpack(p) for p in home.state.failures[number].values()]
     fill(home, 2)
     with open(home.path(segment), "r+b") as file:
         file.seek(offset + 10)

@@ -5,6 +5,7 @@ removes the variable. Exit 111 for a wrong call, if dir can't be read, or if chi
 """
 
 import os
+from _collections_abc import Mapping
 
 from quail.errors import EXIT_TEMPORARY, TemporaryError
 from quail.oserrors import words
@@ -17,14 +18,19 @@ def main(args: list[bytes]) -> int:
     if len(args) < 2:
         say("envdir: usage: envdir dir child")
         return EXIT_TEMPORARY  # of all these programs only this one
-    environ = dict(os.environb)
-    for setting in _settings(args[0]):
+    return go_on(args[1:], changed(os.environb, args[0]))
+
+
+def changed(environ: Mapping[bytes, bytes], folder: bytes) -> dict[bytes, bytes]:
+    """The environment as the folder's files say. A file whose name begins with = is left out: exec takes no such variable."""
+    found = dict(environ)
+    for setting in _settings(folder):
         name, equals, value = setting.partition(b"=")
-        if equals:
-            environ[name] = value
+        if name and equals:
+            found[name] = value
         else:
-            environ.pop(name, None)
-    return go_on(args[1:], environ)
+            found.pop(name, None)
+    return found
 
 
 def _settings(folder: bytes) -> list[bytes]:

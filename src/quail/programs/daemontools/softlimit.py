@@ -11,6 +11,7 @@ from quail.errors import TemporaryError, UsageError
 from quail.oserrors import words
 from quail.programs.daemontools.chain import go_on
 from quail.programs.run import program, say
+from quail.supervise.numbers import wrapped
 
 _ALL_MEMORY = (resource.RLIMIT_DATA, resource.RLIMIT_STACK, resource.RLIMIT_MEMLOCK, resource.RLIMIT_AS)
 _LIMITS = {
@@ -26,8 +27,7 @@ _LIMITS = {
     "s": (resource.RLIMIT_STACK,),
     "t": (resource.RLIMIT_CPU,),
 }
-_WORD = 1 << 64  # numbers wrap around, as the original's do
-_INFINITY = _WORD - 1
+_INFINITY = (1 << 64) - 1
 
 
 @program("softlimit")
@@ -63,7 +63,7 @@ def _limit(which: int, value: bytes) -> None:
     if value == b"=":
         soft = most
     elif value.isdigit() or not value:
-        soft = min(int(value or b"0") % _WORD, most)
+        soft = min(wrapped(value), most)
     else:
         raise UsageError
     try:

@@ -3,9 +3,10 @@
 What the arguments mean is in multilog(8). What is no action is ignored, as sites' scripts may rely on that.
 """
 
+from quail.supervise.numbers import wrapped
+
 LEAST_SIZE, MOST_SIZE, USUAL_SIZE = 4096, 16777215, 99999  # bytes of `current`
 LEAST_FILES, USUAL_FILES = 2, 10
-_WORD = 1 << 64  # the original's numbers wrap around
 
 
 class Condition:
@@ -90,4 +91,4 @@ def _number(digits: bytes) -> int:
     end = 0
     while digits[end : end + 1].isdigit():
         end += 1
-    return int(digits[:end] or b"0") % _WORD
+    return wrapped(digits[:end])
