@@ -7,17 +7,15 @@ calls a function with bytes. The corpus in tests/fuzz/corpus/client is what the 
 as one line, to be added there.
 """
 
-import os
 import random
 import sys
-import time
 
-from tests.fuzz.smtp_target import mutate
+from tests.fuzz import engine
+from tests.fuzz.engine import fuzz_with
 
 from quail.smtp.client import BROKEN, GO_AHEAD, GREETING, HELO, OVER, READY, UNFIT, Client
 from quail.smtp.client_replies import MAX_TEXT, Reply
 
-CORPUS = os.path.join(os.path.dirname(__file__), "corpus", "client")
 HEAD = 4
 TOKENS = [
     b"\r\n", b"\n", b"\r", b" ", b"-", b"\0", b"\xff", b"x" * 50,
@@ -137,28 +135,12 @@ def check(data):
 
 def corpus():
     """Name and content of each kept input."""
-    for name in sorted(os.listdir(CORPUS)):
-        with open(os.path.join(CORPUS, name), "rb") as file:
-            yield name, file.read()
+    return engine.corpus("client")
 
 
 def fuzz(count, seed, seconds=float("inf")):
     """Check so many mutants of the corpus; returns how many it were."""
-    random_ = random.Random(seed)
-    pool = [data for _, data in corpus()]
-    end = time.monotonic() + seconds
-    done = 0
-    while done < count and time.monotonic() < end:
-        data = mutate(random_.choice(pool), random_, TOKENS)
-        try:
-            check(data)
-        except BaseException:
-            print(f"seed {seed}, input {done}: {data!r}", file=sys.stderr)
-            raise
-        done += 1
-        if random_.random() < 0.01:
-            pool.append(data)  # now and then go further from what is kept
-    return done
+    return fuzz_with(check, [data for _, data in corpus()], TOKENS, count, seed, seconds)
 
 
 if __name__ == "__main__":

@@ -7,16 +7,16 @@ any fuzzer that calls a function with bytes (atheris.Setup(argv, check)). The co
 tests run; an input that fails is printed as one line, to be added there.
 """
 
-import os
 import random
 import sys
-import time
+
+from tests.fuzz import engine
+from tests.fuzz.engine import fuzz_with
 
 from quail.errors import TemporaryError
 from quail.smtp.server import ABANDON, BEGIN, BODY, CLOSE, END, RECIPIENT, Session
 from quail.smtp.settings import Settings
 
-CORPUS = os.path.join(os.path.dirname(__file__), "corpus", "smtp")
 HEAD = 4
 TOKENS = [
     b"\r\n", b"\n", b"\r", b".", b"\r\n.\r\n", b"\n.\n", b"<", b">", b'"', b"\\", b"@", b":", b" ", b"\0", b"\x7f", b"\xff",
@@ -136,47 +136,12 @@ def check(data):
 
 def corpus():
     """Name and content of each kept input."""
-    for name in sorted(os.listdir(CORPUS)):
-        with open(os.path.join(CORPUS, name), "rb") as file:
-            yield name, file.read()
-
-
-def mutate(data, random_, tokens=TOKENS):
-    """Another input, somewhat like this one."""
-    for _ in range(random_.randint(1, 6)):
-        at = random_.randint(0, len(data))
-        to = min(len(data), at + random_.randint(0, 12))
-        kind = random_.randrange(5)
-        if kind == 0:
-            data = data[:at] + random_.choice(tokens) + data[at:]
-        elif kind == 1:
-            data = data[:at] + data[to:]
-        elif kind == 2:
-            data = data[:at] + data[at:to] * random_.randint(2, 40) + data[to:]
-        elif kind == 3:
-            data = data[:at] + bytes((random_.randrange(256),)) + data[at + 1 :]
-        else:
-            data = data[:at] + random_.choice(tokens) + data[to:]
-    return data[:5000]
+    return engine.corpus("smtp")
 
 
 def fuzz(count, seed, seconds=float("inf")):
     """Check so many mutants of the corpus; returns how many it were."""
-    random_ = random.Random(seed)
-    pool = [data for _, data in corpus()]
-    end = time.monotonic() + seconds
-    done = 0
-    while done < count and time.monotonic() < end:
-        data = mutate(random_.choice(pool), random_)
-        try:
-            check(data)
-        except BaseException:
-            print(f"seed {seed}, input {done}: {data!r}", file=sys.stderr)
-            raise
-        done += 1
-        if random_.random() < 0.01:
-            pool.append(data)  # now and then go further from what is kept
-    return done
+    return fuzz_with(check, [data for _, data in corpus()], TOKENS, count, seed, seconds)
 
 
 if __name__ == "__main__":

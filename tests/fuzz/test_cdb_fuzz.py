@@ -1,16 +1,8 @@
 """The fuzz target of cdb on some inputs."""
 
-import os
-import random
-
 import pytest
 from tests.fuzz.cdb_target import fuzz
-
-
-def seeded():
-    seed = int(os.environ.get("QUAIL_SEED") or random.randrange(1 << 32))
-    print(f"QUAIL_SEED={seed}")
-    return seed
+from tests.fuzz.engine import seeded
 
 
 def test_mutants():

@@ -1,11 +1,10 @@
 """The client's fuzz target on its corpus and on some mutants of it, and what the machine's work grows with."""
 
-import os
-import random
 import sys
 
 import pytest
 from tests.fuzz.client_target import check, corpus, fuzz
+from tests.fuzz.engine import seeded
 from tests.unit.smtp.client_talk import GREETING, PIPELINING, ClientTalk
 
 KEPT = list(corpus())
@@ -20,16 +19,12 @@ def test_corpus(data):
 
 
 def test_mutants():
-    seed = int(os.environ.get("QUAIL_SEED") or random.randrange(1 << 32))
-    print(f"QUAIL_SEED={seed}")
-    assert fuzz(3000, seed) == 3000
+    assert fuzz(3000, seeded()) == 3000
 
 
 @pytest.mark.long
 def test_many_mutants():
-    seed = int(os.environ.get("QUAIL_SEED") or random.randrange(1 << 32))
-    print(f"QUAIL_SEED={seed}")
-    assert fuzz(200_000, seed) == 200_000
+    assert fuzz(200_000, seeded()) == 200_000
 
 
 def calls(data, piece):

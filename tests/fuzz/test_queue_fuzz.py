@@ -1,19 +1,13 @@
 """Mutants of what clients send to the queue and of what lies on its disk."""
 
-import os
 import random
 
 import pytest
+from tests.fuzz.engine import seeded
 from tests.fuzz.queue_target import JournalTarget, check_client, clients_words, fuzz
 
 from quail.net.frames import Splitter
 from quail.queue.handover import ABANDON
-
-
-def seeded():
-    seed = int(os.environ.get("QUAIL_SEED") or random.randrange(1 << 32))
-    print(f"QUAIL_SEED={seed}")
-    return seed
 
 
 @pytest.mark.parametrize("index", range(len(clients_words())))

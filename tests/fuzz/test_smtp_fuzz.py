@@ -1,10 +1,9 @@
 """The fuzz target on its corpus and on some mutants of it, and what the machine's work grows with."""
 
-import os
-import random
 import sys
 
 import pytest
+from tests.fuzz.engine import seeded
 from tests.fuzz.smtp_target import check, corpus, fuzz
 from tests.unit.smtp.conversation import Talk, mail
 
@@ -21,16 +20,12 @@ def test_corpus(data):
 
 
 def test_mutants():
-    seed = int(os.environ.get("QUAIL_SEED") or random.randrange(1 << 32))
-    print(f"QUAIL_SEED={seed}")
-    assert fuzz(1500, seed) == 1500
+    assert fuzz(1500, seeded()) == 1500
 
 
 @pytest.mark.long
 def test_many_mutants():
-    seed = int(os.environ.get("QUAIL_SEED") or random.randrange(1 << 32))
-    print(f"QUAIL_SEED={seed}")
-    assert fuzz(200_000, seed) == 200_000
+    assert fuzz(200_000, seeded()) == 200_000
 
 
 def operations(data, piece):
