@@ -9,8 +9,7 @@ from quail.message import address, addresslist, bounce, header, injecting, recei
 from quail.message.addresslist import Hosts, fold, rewrite
 from quail.message.header import MAX_NAME, Splitter
 from quail.message.injecting import Author, Call, compose
-from quail.programs.qmail import qmail_queue
-from quail.queue import exits
+from quail.queue import descriptors, exits
 
 HOSTS = Hosts(lambda: b"mx.example.com", lambda: b"example.com", lambda: b"corp.net")
 
@@ -147,14 +146,14 @@ def nasty_field(make):
 def read_envelope(pieces):
     """What qmail-queue makes of it: sender and recipients, or its exit code."""
     left = list(pieces)
-    before = qmail_queue._read
-    qmail_queue._read = lambda _fd: left.pop(0) if left else b""
+    before = descriptors._read
+    descriptors._read = lambda _fd: left.pop(0) if left else b""
     try:
-        return qmail_queue._read_envelope()
-    except qmail_queue._FailedError as failed:
+        return descriptors.read_envelope()
+    except descriptors.FailedError as failed:
         return failed.code
     finally:
-        qmail_queue._read = before
+        descriptors._read = before
 
 
 def check_envelope(data):
@@ -255,7 +254,7 @@ TARGETS = (
             "one address": lambda n: b"F" + b"a" * n,
             "zeros": lambda n: b"F\0" + b"\0" * n,
         },
-        modules=[qmail_queue],
+        modules=[descriptors],
     ),
     Target(
         "queueprogram",

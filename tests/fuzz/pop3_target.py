@@ -11,7 +11,7 @@ import random
 import sys
 import time
 
-from tests.fuzz.smtp_target import mutate
+from tests.fuzz.engine import mutate
 
 from quail.pop3 import login, session
 from quail.pop3.lines import MAX_LINE

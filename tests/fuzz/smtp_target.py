@@ -11,12 +11,13 @@ import random
 import sys
 
 from tests.fuzz import engine
-from tests.fuzz.engine import fuzz_with
+from tests.fuzz.engine import fuzz_with, mutate
 
 from quail.errors import TemporaryError
 from quail.smtp.server import ABANDON, BEGIN, BODY, CLOSE, END, RECIPIENT, Session
 from quail.smtp.settings import Settings
 
+__all__ = ["check", "corpus", "fuzz", "mutate"]
 HEAD = 4
 TOKENS = [
     b"\r\n", b"\n", b"\r", b".", b"\r\n.\r\n", b"\n.\n", b"<", b">", b'"', b"\\", b"@", b":", b" ", b"\0", b"\x7f", b"\xff",

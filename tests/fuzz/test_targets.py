@@ -26,8 +26,8 @@ def test_seeds_and_corpus(target):
 
 
 def test_every_kept_file_is_of_a_target():
-    others = {"smtp", "client"}
-    assert set(os.listdir(CORPUS)) - set(ALL) - others == set()
+    for name in set(os.listdir(CORPUS)) - set(ALL):
+        assert os.path.exists(os.path.join(os.path.dirname(CORPUS), f"{name}_target.py"))
 
 
 def test_mutants(target):
