@@ -76,8 +76,11 @@ def test_nothing_listens_to_the_network(started):
 
 
 def test_the_process_that_was_started_is_the_one_to_signal(started):
+    """By its number, or as scripts do that know its name from qmail."""
     started.start()
     assert started.pid("serve") == started.process.pid
+    with open(f"/proc/{started.process.pid}/comm") as name:
+        assert name.read() == "qmail-send\n"
 
 
 def test_default_delivery_of_several_lines(started):

@@ -89,7 +89,7 @@ def test_who_runs_and_with_what(site):
     (path,) = site.home.mail_paths("bob")
     assert path.stat().st_uid == uid("bob")
     roots = {status_of(pid)["Name"] for pid in site.everything() if status_of(pid)["Uid"].split()[0] == "0"}
-    assert roots == {"quail-serve", "quail-lspawn"}
+    assert roots == {"qmail-send", "quail-lspawn"}
     site.process.send_signal(signal.SIGTERM)
     assert site.process.wait(PATIENCE) == 0
     assert site.log()[-2:] == ["status: exiting", "stopped"]

@@ -25,6 +25,7 @@ from quail.users.accounts import Accounts
 
 SERVICES = ("queue", "users", "lspawn", "rspawn")
 _LOGGER = "qmaill"
+_NAME = "qmail-send"  # what qmail-start becomes at other sites, and what scripts look for that signal it by its name
 _OUTPUT, _ERROR = 1, 2
 
 
@@ -59,6 +60,7 @@ def _serve(home: str, default_delivery: bytes, log_program: LogProgram | None) -
         only=SERVICES,
         log=log_program.log if log_program is not None else LineLog(stamp=os.isatty(_ERROR)),
         log_program=log_program,
+        process_name=_NAME,
         instead={
             "lspawn": partial(lspawn.run, default_delivery=_lines(default_delivery), environment=_environment(home))
         },

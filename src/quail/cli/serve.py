@@ -74,11 +74,13 @@ def serve_home(
     log: LineLog | None = None,
     log_program: LogProgram | None = None,
     instead: Mapping[str, Callable[[Context], None]] | None = None,
+    process_name: str = "quail-serve",
 ) -> None:
     """Serve until TERM or INT; `started` is called, in this process, once everything runs.
 
     `only`: the services that are meant, in the order of members.NAMES. What is the whole home's to do goes with the queue.
     log: where to, if not to standard error; log_program: who reads it. instead: what to run for services of these names.
+    process_name: what ps shows of this process.
     """
     must_be_home(home)
     os.chdir(home)
@@ -120,6 +122,7 @@ def serve_home(
         signals_for=_SIGNALS_FOR,
         pids_path=pids_path,
         log_program=log_program,
+        process_name=process_name,
     )
     if members.listening(only):
         _write("run/ports.json", json.dumps(ports, indent=2, sort_keys=True) + "\n")

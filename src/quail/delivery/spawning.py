@@ -148,7 +148,9 @@ class Spawner:
 
     def _bury(self, child: _Child) -> None:
         """The process has ended: report it."""
-        _, status = os.waitpid(child.pid, 0)
+        pid, status = os.waitpid(child.pid, os.WNOHANG)
+        if not pid:
+            return  # the news was of another, whose descriptor this one has got
         if child.output >= 0:
             self._listen(child)  # a pipe holds no more than this reads
         if child.output >= 0:

@@ -78,9 +78,11 @@ class Tree:
         signals_for: dict[int, tuple[str, ...]] | None = None,
         pids_path: str = "run/pids.json",
         log_program: LogProgram | None = None,
+        process_name: str = "quail-serve",
     ) -> None:
         """`nofile`, `uids`: see Context. `signals_for` narrows a passed signal to services of these names; `pids_path` is
-        where it tells who they are. `log_program`, which runs already, is started again when it ends.
+        where it tells who they are. `log_program`, which runs already, is started again when it ends. `process_name`: what ps
+        shows of this process.
         """
         self._members = members
         self._sockets = sockets
@@ -95,10 +97,11 @@ class Tree:
         self._pids_path = pids_path
         self._last_pids = b""
         self._log_program = log_program
+        self._process_name = process_name
 
     def run(self, started: Callable[[], None]) -> None:
         """Until TERM or INT; `started` is called when every service has been forked."""
-        name_process("serve")
+        _rename(self._process_name)
         gc.collect()
         gc.freeze()
         events = self._events = Events(signal.SIGTERM, signal.SIGINT, signal.SIGCHLD, *_PASSED_ON)
@@ -260,11 +263,16 @@ class Tree:
 
 
 def name_process(name: str) -> None:
-    """What ps and top show (comm); 15 bytes at most."""
+    """What ps and top show (comm) of a service."""
+    _rename(f"quail-{name}")
+
+
+def _rename(name: str) -> None:
+    """15 bytes at most."""
     try:
         fd = os.open("/proc/self/comm", os.O_WRONLY | os.O_CLOEXEC)  # no text file: its codec would cost each fork 2 ms
         try:
-            os.write(fd, f"quail-{name}"[:15].encode())
+            os.write(fd, name[:15].encode())
         finally:
             os.close(fd)
     except OSError:
