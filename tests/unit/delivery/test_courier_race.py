@@ -7,13 +7,25 @@ from tests.unit.delivery.test_courier import Road, mail, target
 from quail.delivery.remote import courier
 
 
+def bound_alike():
+    """Listening sockets of both addresses; the port that is free at one may be taken at the other."""
+    for _ in range(100):
+        first = bind("::1", 0)
+        port = first.getsockname()[1]
+        try:
+            return port, first, bind("127.0.0.1", port)
+        except OSError:
+            first.close()
+    raise AssertionError("no port is free at both")
+
+
 @pytest.fixture
 def pair():
     """Hosts at one port of ::1 and of 127.0.0.1, the first of which is busy."""
     busy, good = SmtpHost(greeting="421 busy"), SmtpHost()
     with Hosts() as hosts:
-        port = hosts.open(busy, "::1")
-        hosts.serve([(good, bind("127.0.0.1", port))])
+        port, first, second = bound_alike()
+        hosts.serve([(busy, first), (good, second)])
         yield port, busy, good
 
 
