@@ -127,6 +127,32 @@ def test_unwritable_output(tiny):
     assert done == (111, None, b"tiny: fatal: unable to write output: out of disk space\n")
 
 
+def test_whoever_writes_nothing_needs_no_output(tiny):
+    closing = "import os; os.close(1); os.close(2)"
+    argv = [
+        sys.executable,
+        "-c",
+        f"{closing}; os.execv({sys.executable!r}, [{sys.executable!r}, *__import__('sys').argv[1:]])",
+    ]
+    program = "from quail.programs.run import *; end(%d)"
+    for code in (0, 7):
+        assert subprocess.run([*argv, "-c", program % code], check=False, timeout=60).returncode == code
+    program = "from quail.programs.run import *; program('tiny')(lambda args: output(b'x'))()"
+    assert subprocess.run([*argv, "-c", program], check=False, timeout=60).returncode == 111
+
+
+@pytest.mark.parametrize("name", ["tai64n", "cdbmake_sv", "qmail_queue"])
+def test_a_folder_as_input_stops_the_interpreter(name, tmp_path):
+    """Before any of our code: docs/compatibility.md. No program takes it for what it succeeds with, nor for a bounce."""
+    room = {"tai64n": "daemontools", "cdbmake_sv": "cdb", "qmail_queue": "qmail"}[name]
+    argv = [sys.executable, "-m", f"quail.programs.{room}.{name}", "x", "y"]
+    folder = os.open(tmp_path, os.O_RDONLY)
+    done = subprocess.run(argv, stdin=folder, capture_output=True, timeout=60, check=False)
+    os.close(folder)
+    assert (done.returncode, done.stdout) == (1, b"")
+    assert b"<stdin> is a directory, cannot continue" in done.stderr
+
+
 def test_unreadable_input(tiny, tmp_path):
     with open(tmp_path / "only-written", "wb") as file:
         done = tiny("read_input()", stdin=file)

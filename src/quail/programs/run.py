@@ -97,10 +97,10 @@ def lives_on() -> bool:
 
 def end(code: int) -> None:
     """End the process at once. What the interpreter would tidy up first takes as long as many a program runs."""
-    for stream in (sys.stdout, sys.stderr):
+    for stream in filter(None, (sys.stdout, sys.stderr)):  # None: it was closed from the start, and took nothing
         try:
             stream.flush()
-        except (AttributeError, OSError, ValueError):  # closed, or there was none from the start
+        except (OSError, ValueError):
             code = code or EXIT_TEMPORARY * (stream is sys.stdout)
     if _Process.lives_on:
         raise Ended(code)
