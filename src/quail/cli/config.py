@@ -1,5 +1,6 @@
 """quail config: look at control files, change them, check them."""
 
+import glob
 import json
 import os
 
@@ -180,22 +181,31 @@ def _next_step(home: str, entry: Entry) -> str:
         return "Now call qmail-newmrh: it makes morercpthosts.cdb, which counts."
     if entry.effect == EACH_RUN:
         return f"This counts from the next run of {who} on."
-    pid = _serving(home)
-    if pid is None:
+    pids = _serving(home, entry)
+    if not pids:
         return "This counts when quail serve starts next."
     if entry.effect == RESTART:
-        return f"This counts when quail serve (process {pid}) is stopped and started again."
-    return f"To make {who} read it now: kill -HUP {pid}"
+        named = f"process{'es' if len(pids) > 1 else ''} {' and '.join(map(str, pids))}"
+        return f"This counts when quail serve ({named}) is stopped and started again."
+    return f"To make {who} read it now: kill -HUP {' '.join(map(str, pids))}"
 
 
-def _serving(home: str) -> int | None:
-    """The process that serves this home: run/pids.json names it, and it is in the home, not a later one of that number."""
-    try:
-        with open(f"{home}/run/pids.json", "rb") as file:
-            pid = int(json.load(file)["serve"][0])
-        return pid if os.path.samefile(f"/proc/{pid}/cwd", home) else None
-    except (OSError, ValueError, KeyError, IndexError, TypeError):
-        return None
+def _serving(home: str, entry: Entry) -> list[int]:
+    """The processes that serve readers of the file in this home: run/pids.json names the one that serves all of it, and
+    run/pids.NAMES.json one that serves these. They are in the home, not later ones of that number.
+    """
+    found = []
+    for path in sorted(glob.glob(f"{glob.escape(home)}/run/pids*.json")):
+        try:
+            with open(path, "rb") as file:
+                pids = json.load(file)
+            pid = int(pids["serve"][0])
+            reads = os.path.basename(path) == "pids.json" or any(reader in pids for reader in entry.readers)
+            if reads and os.path.samefile(f"/proc/{pid}/cwd", home):
+                found.append(pid)
+        except (OSError, ValueError, KeyError, IndexError, TypeError):
+            continue
+    return found
 
 
 def _text(value: bytes) -> str:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import subprocess
 
 import pytest
 from click.testing import CliRunner
@@ -229,6 +230,24 @@ def test_next_step_while_quail_serves(home: str, monkeypatch) -> None:
         home, "set", "locals", "mail.example.com"
     )
     assert "stopped and started again" in call(home, "set", "smtpdworkers", "3")
+
+
+def test_next_step_while_parts_of_it_are_served(home: str, monkeypatch) -> None:
+    """quail serve --only: each has a file of its own; those that read the setting are named."""
+    os.mkdir(home + "/run")
+    monkeypatch.chdir(home)
+    other = subprocess.Popen(["cat"], stdin=subprocess.PIPE, cwd=home)
+    try:
+        for name, pid in (("queue", os.getpid()), ("smtpd.users", other.pid), ("rspawn", 1)):
+            with open(f"{home}/run/pids.{name}.json", "w", encoding="ascii") as file:
+                json.dump({"serve": [pid], **{part: [9] for part in name.split(".")}}, file)
+        told = call(home, "set", "locals", "mail.example.com")
+        assert f"kill -HUP {os.getpid()} {other.pid}\n" in told
+        restart = call(home, "set", "smtpdworkers", "3")
+        assert f"(processes {os.getpid()} and {other.pid}) is stopped and started again" in restart
+    finally:
+        other.communicate()
+    assert f"kill -HUP {os.getpid()}\n" in call(home, "set", "locals", "mail.example.com")
 
 
 @pytest.mark.parametrize("left", ["", "{", "[]", '{"serve": []}', '{"serve": ["x"]}', '{"serve": [0]}'])
