@@ -10,13 +10,11 @@ import os
 import select
 from _collections_abc import Callable
 
-from quail.control.reader import ip_version
 from quail.errors import TemporaryError
-from quail.net.options import number
+from quail.net import naming
 from quail.net.ucspi import Address, four, six
 from quail.oserrors import words
 
-_PORTS = 1 << 16
 _HERE = frozenset((b"", b"0"))
 _LONGEST_WAIT = 1 << 20  # seconds: a dozen days
 
@@ -39,7 +37,7 @@ class Dialler:
 
     def dial(self, host: bytes, port: bytes) -> socket.socket | None:
         """A blocking connection, or None if there is none, which has been reported. TemporaryError, in the original's words."""
-        place = port_number(port)
+        place = naming.port(port)
         addresses = self._addresses(host)
         if len(addresses) == 1:
             rounds: tuple[int, ...] = (sum(self.patience),)
@@ -65,20 +63,7 @@ class Dialler:
     def _addresses(self, host: bytes) -> list[str]:
         if host in _HERE:
             return ["::1" if self.as_six and not self.four_only else "127.0.0.1"]
-        text = host.decode("ascii", "replace")
-        bare = text[1:-1] if text[:1] == "[" and text[-1:] == "]" else text
-        if ip_version(bare.partition("%")[0]):
-            return [bare]
-        from quail.net import lookup  # noqa: PLC0415  loads an event loop, which an address makes unnecessary
-
-        name = os.fsdecode(host)
-        try:
-            found = lookup.addresses(host, want_ipv6=not self.four_only)
-        except TemporaryError as error:
-            raise TemporaryError(f"temporarily unable to figure out IP address for {name}: {error}") from error
-        if not found:
-            raise TemporaryError(f"no IP address for {name}")
-        return found
+        return naming.addresses(host, want_ipv6=not self.four_only)
 
     def _connect(self, ip: str, port: int, patience: int) -> socket.socket:
         """OSError for this address, TemporaryError for all of them."""
@@ -106,7 +91,7 @@ class Dialler:
         if self.four_only or (self.local_ip and ":" not in self.local_ip):
             raise OSError(errno.EAFNOSUPPORT, "connect")
         bare, _, scope = ip.partition("%")
-        return (bare, port, 0, _index(self.interface or os.fsencode(scope))), socket.AF_INET6
+        return (bare, port, 0, naming.interface(self.interface or os.fsencode(scope))), socket.AF_INET6
 
     def _bind(self, made: socket.socket) -> None:
         if not self.local_ip and not self.local_port:
@@ -115,7 +100,7 @@ class Dialler:
             if made.family == socket.AF_INET:
                 made.bind((self.local_ip, self.local_port))
             else:
-                made.bind((self.local_ip, self.local_port, 0, _index(self.interface)))
+                made.bind((self.local_ip, self.local_port, 0, naming.interface(self.interface)))
         except OSError as error:
             raise TemporaryError(f"unable to bind socket: {words(error)}") from error
 
@@ -132,21 +117,3 @@ def _finish(made: socket.socket, address: Address, patience: int) -> None:
         code = made.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
         if code:
             raise OSError(code, "connect") from None
-
-
-def _index(interface: bytes) -> int:
-    """0 if there is none of this name: the kernel then says what is wrong with an address that needs one."""
-    try:
-        return socket.if_nametoindex(os.fsdecode(interface)) if interface else 0
-    except OSError:
-        return 0
-
-
-def port_number(text: bytes) -> int:
-    """The port of a service, by its number or its name. TemporaryError, in the original's words."""
-    if not text.strip(b"0123456789"):
-        return number(text) % _PORTS
-    try:
-        return socket.getservbyname(text.decode("latin-1"), "tcp")
-    except OSError as error:
-        raise TemporaryError(f"unable to figure out port number for {os.fsdecode(text)}") from error

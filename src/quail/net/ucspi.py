@@ -18,9 +18,6 @@ _TOLD = frozenset((
       for what in (b"IP", b"PORT", b"HOST", b"INFO")),
 ))  # fmt: skip
 
-Variables = list[tuple[bytes, bytes | None]]
-"""Names and values; None: not in the environment."""
-
 Address = tuple[str, int] | tuple[str, int, int, int]
 """As getsockname and getpeername give it."""
 
@@ -80,39 +77,6 @@ def known(local: Address, remote: Address, *, as_six: bool = False) -> dict[byte
 def without(environ: Mapping[bytes, bytes]) -> dict[bytes, bytes]:
     """An environment less all that is told of some other connection."""
     return {name: value for name, value in environ.items() if name not in _TOLD}
-
-
-def ends(
-    side: str, ip: str, port: int, host: bytes | None, *, as_six: bool = False, interface: bytes | None = None
-) -> Variables:
-    """The variables of one end of a connection; side is LOCAL or REMOTE. `as_six`: IPv4 addresses as IPv6 ones everywhere.
-
-    `interface`, of a link-local address, is told with the local end.
-    """
-    name = side.encode()
-    wide = six(ip).encode()
-    number = b"%d" % port
-    found: Variables = [
-        (b"TCP%bIP" % name, wide if as_six else four(ip).encode()),
-        (b"TCP6%bIP" % name, wide),
-        (b"TCP%bPORT" % name, number),
-        (b"TCP6%bPORT" % name, number),
-        (b"TCP%bHOST" % name, host),
-        (b"TCP6%bHOST" % name, host),
-    ]
-    if side == "LOCAL":
-        found.append((b"TCP6INTERFACE", interface))
-    return found
-
-
-def protocol(ip: str, *, as_six: bool = False) -> Variables:
-    """The variable that says which others there are."""
-    return [(b"PROTO", b"TCP6" if as_six or is_six(ip) else b"TCP")]
-
-
-def information(text: bytes | None) -> Variables:
-    """The variables of what the remote end's ident server says."""
-    return [(b"TCPREMOTEINFO", text), (b"TCP6REMOTEINFO", text)]
 
 
 def name_text(labels: Iterable[bytes]) -> bytes:

@@ -6,7 +6,8 @@ import socket
 import pytest
 
 from quail.errors import TemporaryError
-from quail.net.dial import Dialler, port_number
+from quail.net import naming
+from quail.net.dial import Dialler
 
 TIMED_OUT, REFUSED = errno.ETIMEDOUT, errno.ECONNREFUSED
 
@@ -112,10 +113,10 @@ def test_what_can_not_be_bound():
 
 @pytest.mark.parametrize(("text", "port"), [(b"25", 25), (b"smtp", 25), (b"", 0), (b"70000", 4464), (b"0025", 25)])
 def test_ports(text, port):
-    assert port_number(text) == port
+    assert naming.port(text) == port
 
 
 @pytest.mark.parametrize("text", [b"25x", b"nosuch", b"-1", b"\xff", b" 25"])
 def test_ports_that_are_none(text):
     with pytest.raises(TemporaryError, match="unable to figure out port number for "):
-        port_number(text)
+        naming.port(text)

@@ -61,7 +61,7 @@ def _main(args: list[bytes], settings: _Settings) -> int | None:
     if connection is None:
         return EXIT_TEMPORARY
     environ = {**os.environb}
-    for name, told in _told(settings, dialler, connection):
+    for name, told in _told(settings, dialler, connection).items():
         if told is not None:
             environ[name] = told
         else:
@@ -98,10 +98,9 @@ def _option(settings: _Settings, dialler: Dialler, letter: str, value: bytes) ->
         dialler.interface = value
 
 
-def _told(settings: _Settings, dialler: Dialler, connection: socket.socket) -> ucspi.Variables:
-    """What the program is told of the connection: TCP variables, for IPv6 too, as by the original."""
+def _told(settings: _Settings, dialler: Dialler, connection: socket.socket) -> dict[bytes, bytes | None]:
+    """What the program is told of the connection: TCP variables, for IPv6 too, as by the original. None: unset."""
     local, remote = connection.getsockname(), connection.getpeername()
-    as_six = dialler.as_six
     if settings.verbosity == _ALL:
         say(f"tcpclient: connected to {dialler.shown(remote[0])} port {remote[1]}")
     if settings.no_delay:
@@ -111,13 +110,13 @@ def _told(settings: _Settings, dialler: Dialler, connection: socket.socket) -> u
     info = ident.ask(local, remote, settings.ident_timeout) if settings.look_up_info else None
     if info is not None:
         info = info.partition(b"\0")[0]  # no more fits into an environment
-    told = [
-        *ucspi.protocol(remote[0], as_six=as_six),
-        *ucspi.ends("LOCAL", local[0], local[1], local_host, as_six=as_six),
-        *ucspi.ends("REMOTE", remote[0], remote[1], host, as_six=as_six),
-        *ucspi.information(info),
-    ]
-    return [each for each in told if not each[0].startswith(b"TCP6")]
+    known = ucspi.known(local, remote, as_six=dialler.as_six)
+    return {
+        **{name: value for name, value in known.items() if not name.startswith(b"TCP6")},
+        b"TCPLOCALHOST": local_host,
+        b"TCPREMOTEHOST": host,
+        b"TCPREMOTEINFO": info,
+    }
 
 
 def _name(ip: str) -> bytes | None:

@@ -4,14 +4,12 @@ import _socket as socket  # the public module takes as long to load as the inter
 import errno
 import os
 
-from quail.control.reader import ip_version
 from quail.errors import TemporaryError
-from quail.net.options import number
+from quail.net import naming
 from quail.net.ucspi import MAPPED
 from quail.oserrors import words
 from quail.services.tcpserver.settings import Settings
 
-_PORTS = 1 << 16
 _ANY = frozenset((b"", b"0"))
 _LARGEST_ID = (1 << 32) - 2
 
@@ -21,7 +19,7 @@ def listen(settings: Settings) -> socket.socket:
     may come if the address is that of all interfaces. TemporaryError with the words of the original.
     """
     address = _address(settings)
-    port = _port(settings.port)
+    port = naming.port(settings.port)
     try:
         listener = _socket(settings)
     except OSError as error:
@@ -60,44 +58,13 @@ def _place(family: int, address: str, port: int, interface: bytes) -> tuple[str,
     if not address:
         return "::", port, 0, 0
     bare, _, scope = address.partition("%")
-    return bare if ":" in bare else MAPPED + bare, port, 0, _index(interface or os.fsencode(scope))
-
-
-def _index(interface: bytes) -> int:
-    try:
-        return socket.if_nametoindex(os.fsdecode(interface)) if interface else 0
-    except OSError:
-        return 0
+    return bare if ":" in bare else MAPPED + bare, port, 0, naming.interface(interface or os.fsencode(scope))
 
 
 def _address(settings: Settings) -> str:
     """The IP address of the host; empty for all of this machine's."""
     host = settings.host
-    if host in _ANY:
-        return ""
-    text = host.decode("ascii", "replace")
-    bare = text[1:-1] if text[:1] == "[" and text[-1:] == "]" else text
-    if ip_version(bare.partition("%")[0]):
-        return bare
-    from quail.net import lookup  # noqa: PLC0415  loads an event loop, which few servers need
-
-    name = os.fsdecode(host)
-    try:
-        found = lookup.addresses(host, want_ipv6=not settings.four_only)
-    except TemporaryError as error:
-        raise TemporaryError(f"temporarily unable to figure out IP address for {name}: {error}") from error
-    if not found:
-        raise TemporaryError(f"no IP address for {name}")
-    return found[0]
-
-
-def _port(text: bytes) -> int:
-    if not text.strip(b"0123456789"):
-        return number(text) % _PORTS
-    try:
-        return socket.getservbyname(os.fsdecode(text), "tcp")
-    except (OSError, ValueError):
-        raise TemporaryError(f"unable to figure out port number for {os.fsdecode(text)}") from None
+    return "" if host in _ANY else naming.addresses(host, want_ipv6=not settings.four_only)[0]
 
 
 def drop_privileges(settings: Settings) -> None:
