@@ -122,7 +122,7 @@ def check_message(data):
     assert body == b""
     names = {name for name, _ in fields}
     assert not names & {b"bcc", b"resent-bcc", b"return-path", b"content-length"}
-    prefix = b"resent-" if any(name.startswith(b"resent-") for name in names) else b""
+    prefix = b"resent-" if {field.name for field in splitter.fields} & injecting._MAKE_RESENT else b""
     assert {prefix + b"date", prefix + b"message-id", prefix + b"from"} <= names
     assert all(b"\0" not in each for each in outgoing.recipients)
     assert len(outgoing.header) <= 40 * len(data) + 1000
