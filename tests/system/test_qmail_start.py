@@ -164,6 +164,18 @@ def test_a_logger_gets_the_whole_log(logged, tmp_path):
     assert logged.complaints.read_bytes() == b""
 
 
+def test_the_end_waits_for_the_logger(logged, tmp_path):
+    """One that has more to do when the log has ended is given the time."""
+    os.mkfifo(tmp_path / "gate")
+    script(tmp_path / "programs", "keeper", 'cat >> "$1"; read word < "${1%log}gate"; sleep 0.3; touch "$1.done"')
+    start_logged(logged, tmp_path)
+    logged.process.send_signal(signal.SIGTERM)
+    (tmp_path / "gate").write_text("x\n")  # waits until the logger has seen the end
+    assert logged.process.wait(PATIENCE) == 0
+    assert (tmp_path / "log.done").exists()
+    logged.ended()
+
+
 def test_a_logger_that_ends_is_started_again(logged, tmp_path):
     start_logged(logged, tmp_path)
     (first,) = (tmp_path / "log.pids").read_text().split()
