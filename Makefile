@@ -23,7 +23,7 @@ $(DEV_STAMP): requirements-dev.txt $(RUN_STAMP)
 	@touch $@
 
 run: $(RUN_STAMP)
-	@$(BIN)/quail run --home $(HOME_DIR) $(if $(SMTP_PORT),--smtp-port $(SMTP_PORT))
+	@$(BIN)/quail run --home $(HOME_DIR) $(if $(SMTP_PORT),--smtp-port $(SMTP_PORT))$(if $(POP3_PORT), --pop3-port $(POP3_PORT))
 
 test: $(DEV_STAMP)
 	@$(BIN)/python -m pytest -n 2 -m "not long" $(ARGS)

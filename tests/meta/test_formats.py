@@ -5,8 +5,9 @@ import re
 
 import pytest
 
-from quail.net import lspawn_protocol, rspawn_protocol, users_protocol
+from quail.net import authd_protocol, lspawn_protocol, rspawn_protocol, users_protocol
 from quail.queue import handover, journal, records, segments
+from quail.services.authd import service as authd
 from quail.services.queue import intake, shares
 from quail.storage import maildrop, sizes, tcpto
 
@@ -83,6 +84,7 @@ LIMITS = {
     "local-sockets.md": (
         users_protocol.MAX_REQUEST, users_protocol.MAX_REPLY, lspawn_protocol.MAX_JOB, lspawn_protocol.MAX_REPORT_TEXT,
         rspawn_protocol.MAX_JOB, rspawn_protocol.MAX_RECIPIENTS, rspawn_protocol.MAX_REPORT_TEXT,
+        authd_protocol.MAX_FIELD, authd_protocol.MAX_REST, authd.MAX_WAITING, int(authd.PATIENCE),
     ),
 }  # fmt: skip
 

@@ -22,7 +22,9 @@ class QuailProcess:
         self.lines = []
         self._more = threading.Condition()
         self._process = self._reader = None
-        self.quail("init", "--single", self.home, "--name", "tester", "--smtp-port", "0", home=False)
+        self.quail(
+            "init", "--single", self.home, "--name", "tester", "--smtp-port", "0", "--pop3-port", "0", home=False
+        )
 
     def quail(self, *words, home=True):
         """Run the quail command on this home; what it prints."""

@@ -62,6 +62,8 @@ class Log:
 class Server:
     """A home and, between start() and stop(), `quail serve` in it."""
 
+    pop3_port = None  # no POP3: most tests are not about it
+
     def __init__(self, path, *, name="joe", **control):
         self.path = path
         self.name = name
@@ -74,7 +76,7 @@ class Server:
 
     def make(self):
         """The home, by `quail init`."""
-        init_single(str(self.path), name=self.name, smtp_port=0)
+        init_single(str(self.path), name=self.name, smtp_port=0, pop3_port=self.pop3_port)
 
     def spawn(self, *options):
         """`quail serve`, as a process whose standard error is a pipe to us."""
@@ -112,7 +114,7 @@ class Server:
         self.process = self.spawn(*options)
         self.log = Log(self.process.stderr)
         if wait:
-            self.line(r"serving .*: smtp on ")
+            self.line(r"serving .*\bsmtp on ")
             self.ask({"do": "status"})  # the queue answers
         return self
 

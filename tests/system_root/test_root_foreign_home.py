@@ -21,7 +21,7 @@ def test_a_home_full_of_links(own_home):
         if path.is_dir():
             path.rmdir()
         path.symlink_to("/srv/shared/precious")
-    words = [*QUAIL, "serve", "--home", HOME, "--smtp-port", "0"]
+    words = [*QUAIL, "serve", "--home", HOME, "--smtp-port", "0", "--pop3-port", "0"]
     done = own_home.box.run(words, env=QUAIL_ENVIRONMENT, check=False, timeout=PATIENCE)
     assert done.returncode == 100
     assert f"{HOME} belongs to uid {uid('mallory')}" in done.stderr

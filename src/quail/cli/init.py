@@ -6,7 +6,7 @@ import os
 import click
 
 from quail.cli.home import DEFAULT_HOME, home_option
-from quail.cli.init_single import SMTP_PORT, aliases, init_single
+from quail.cli.init_single import POP3_PORT, SMTP_PORT, aliases, init_single
 from quail.cli.system.install import Made, gets_mail, init_system
 from quail.control.places import SYSTEM
 from quail.control.reader import Control
@@ -31,6 +31,13 @@ from quail.errors import PermanentError, QuailError, UsageError
     help="single: 0 takes any free one.",
 )
 @click.option(
+    "--pop3-port",
+    type=click.IntRange(0, 65535),
+    default=POP3_PORT,
+    show_default=True,
+    help="single: the same.",
+)
+@click.option(
     "--admin", metavar="NAME", help="system: who gets the mail for root and postmaster; you, if you used sudo."
 )
 @click.option("--no-sendmail", is_flag=True, help="system: leave /usr/sbin/sendmail and its like as they are.")
@@ -42,6 +49,7 @@ def init(
     domain: str | None,
     name: str | None,
     smtp_port: int,
+    pop3_port: int,
     admin: str | None,
     no_sendmail: bool,
     home: str,
@@ -53,16 +61,17 @@ def init(
     if (single is None) == (system is None) or len(wanted) != (system is not None):
         raise UsageError("say which: quail init --single DIR for yourself, or, as root, quail init --system DOMAIN")
     if single is not None:
-        _init_single(single, name, smtp_port)
+        _init_single(single, name, smtp_port, pop3_port)
     else:
         _init_system(wanted[0], home, admin, sendmail=not no_sendmail)
 
 
-def _init_single(directory: str, name: str | None, smtp_port: int) -> None:
-    first = init_single(directory, name=name, smtp_port=smtp_port)
+def _init_single(directory: str, name: str | None, smtp_port: int, pop3_port: int) -> None:
+    first = init_single(directory, name=name, smtp_port=smtp_port, pop3_port=pop3_port)
     home = os.path.abspath(directory)
     click.echo(f"{home} is a home of Quail now.")
     click.echo(f"Mailbox: {home}/mail/{first}/Maildir for {first}@localhost, {' and '.join(aliases(first))}")
+    click.echo(f"To read it over POP3: quail user passwd {first} --home {directory}")
     click.echo(f"Programs, sendmail among them: {home}/bin")
     _tell_of_other_hosts(home, f" --home {directory}")
     click.echo(f"To start it: quail serve --home {directory}")

@@ -19,6 +19,7 @@ from quail.storage.folders import make_folder
 from quail.users.mailboxes import ALIASES, add_alias, add_user, fit_name
 
 SMTP_PORT = 2525
+POP3_PORT = 2110
 NAMELESS = "me"  # the first mailbox of a starter whose uid has no name, as in many containers
 
 # What only the services need, and what people may look at. The queue makes queue/lock, serve the sockets in run/.
@@ -27,11 +28,17 @@ _OPEN = ("alias", "etc", "etc/tcprules.d", "mail", "users")
 
 
 def init_single(
-    directory: str, *, name: str | None = None, smtp_port: int = SMTP_PORT, calls: SystemCalls = REAL
+    directory: str,
+    *,
+    name: str | None = None,
+    smtp_port: int = SMTP_PORT,
+    pop3_port: int | None = POP3_PORT,
+    calls: SystemCalls = REAL,
 ) -> str:
     """Make a single home, or complete one that an interrupted call has begun; returns the name of its first mailbox.
 
-    name: of the mailbox, the caller's account by default. smtp_port: 0 to 65535, on 127.0.0.1. UsageError for a bad name,
+    name: of the mailbox, the caller's account by default. smtp_port, pop3_port: 0 to 65535, on 127.0.0.1;
+    None: not at all. UsageError for a bad name,
     PermanentError if the directory is a home already or has something else in it, TemporaryError if it can't be written.
     """
     home = os.path.abspath(directory)
@@ -45,7 +52,7 @@ def init_single(
         if os.path.lexists(f"{home}/control/mode"):
             raise PermanentError(f"{home} is a home already: quail serve --home {home} starts it")
         refuse_strangers(home)
-        _make(home, first, smtp_port, calls)
+        _make(home, first, _listen(smtp_port, pop3_port), calls)
     except OSError as error:
         file = error.filename if isinstance(error.filename, str) else home
         raise TemporaryError(f"unable to write {file}: {words(error)}") from error
@@ -89,7 +96,7 @@ def refuse_strangers(home: str) -> None:
         raise PermanentError(f"{home} has other things in it: choose a new folder, or empty it")
 
 
-def _make(home: str, first: str, smtp_port: int, calls: SystemCalls) -> None:
+def _make(home: str, first: str, listen: str, calls: SystemCalls) -> None:
     make_folder(home, calls=calls)
     make_folder(f"{home}/control", calls=calls)
     unfinished = f"{home}/control/.mode.new"
@@ -99,7 +106,7 @@ def _make(home: str, first: str, smtp_port: int, calls: SystemCalls) -> None:
     for name in _OPEN:
         make_folder(f"{home}/{name}", calls=calls)
     tcpto.complete(f"{home}/{tcpto.PATH}", calls=calls)
-    for name, line in _settings(smtp_port).items():
+    for name, line in _settings(listen).items():
         replace_file(f"{home}/control/{TABLE[name].name}", f"{line}\n".encode(), calls=calls)
     write_rules(f"{home}/etc/tcprules.d", calls=calls)
     launchers.write(home, calls=calls)
@@ -109,7 +116,11 @@ def _make(home: str, first: str, smtp_port: int, calls: SystemCalls) -> None:
     replace_file(f"{home}/control/mode", b"single\n", tmp=unfinished, calls=calls)
 
 
-def _settings(smtp_port: int) -> dict[str, str]:
+def _listen(smtp_port: int, pop3_port: int | None) -> str:
+    return f"smtp 127.0.0.1:{smtp_port}" + (f"\npop3 127.0.0.1:{pop3_port}" if pop3_port is not None else "")
+
+
+def _settings(listen: str) -> dict[str, str]:
     return {
         "me": "localhost",
         "locals": "localhost",
@@ -118,5 +129,5 @@ def _settings(smtp_port: int) -> dict[str, str]:
         "defaultdelivery": "./Maildir/",
         "concurrencylocal": "100",  # deliveries wait for syncs, which they share: the more at once, the fewer
         "concurrencyremote": "0",
-        "listen": f"smtp 127.0.0.1:{smtp_port}",
+        "listen": listen,
     }

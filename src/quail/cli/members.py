@@ -10,7 +10,10 @@ from quail.errors import QuailError, TemporaryError
 from quail.net.listeners import bind_tcp, bind_unix
 from quail.oserrors import words
 from quail.services import lspawn, users
+from quail.services.authd import service as authd
 from quail.services.inbound import census
+from quail.services.popd import service as popd
+from quail.services.popd import visit
 from quail.services.queue import service as queue
 from quail.services.rspawn import service as rspawn
 from quail.services.smtpd import service as smtpd
@@ -27,11 +30,12 @@ class _Service:
 
     account: who it is in a system home; None for root. sockets: those in run/ that it listens on, and in a system home who
     may connect beside root: an account, or everybody (_WORLD); in a single home all are the starter's
-    alone. listens: which lines of control/listen are its own; without one such a service is not started. stage: its turn when
-    all stop, with so many seconds of grace. many: whether it has control/smtpdworkers processes.
+    alone. listens: which lines of control/listen are its own; without one such a service is not started. needed_for: the same
+    for lines of another service, which needs it. stage: its turn when all stop, with so many seconds of grace. many: whether
+    it has control/smtpdworkers processes.
     """
 
-    __slots__ = ("account", "grace", "listens", "many", "run", "sockets", "stage")
+    __slots__ = ("account", "grace", "listens", "many", "needed_for", "run", "sockets", "stage")
 
     def __init__(
         self,
@@ -40,6 +44,7 @@ class _Service:
         *,
         sockets: Mapping[str, str | None] | None = None,
         listens: tuple[str, ...] = (),
+        needed_for: tuple[str, ...] = (),
         stage: int = 2,
         grace: float = _GRACE,
         many: bool = False,
@@ -47,11 +52,16 @@ class _Service:
         self.run, self.account = run, account
         self.sockets = sockets or {}
         self.listens = listens
+        self.needed_for = needed_for
         self.stage, self.grace = stage, grace
         self.many = many
 
     def workers(self, workers: int) -> int:
         return workers if self.many else 1
+
+
+def _authd(context: Context) -> None:
+    authd.run(context, {b"pop3": visit.prepare})
 
 
 _SERVICES = {
@@ -60,6 +70,8 @@ _SERVICES = {
     "lspawn": _Service(lspawn.run, None, sockets={"lspawn.sock": "qmailq"}),
     "rspawn": _Service(rspawn.run, "qmailr", sockets={"rspawn.sock": "qmailq"}),
     "smtpd": _Service(smtpd.run, "qmaild", listens=("smtp",), stage=0, grace=10.0, many=True),
+    "popd": _Service(popd.run, "qmailpop", listens=("pop3",), stage=0, grace=10.0),
+    "authd": _Service(_authd, None, sockets={"authd.sock": "qmailpop"}, needed_for=("pop3",), stage=0, grace=12.0),
 }
 NAMES = tuple(_SERVICES)
 
@@ -77,7 +89,7 @@ def members(
         counters = census.make(service.workers(workers)) if service.listens else None
         for worker in range(service.workers(workers)):
             own = (*service.sockets, *_listeners(service, worker, sockets))
-            if service.listens and len(own) == len(service.sockets):
+            if (service.listens and len(own) == len(service.sockets)) or any(path not in sockets for path in own):
                 continue
             found.append(
                 Member(
@@ -103,9 +115,12 @@ def _listeners(service: _Service, worker: int, sockets: Mapping[str, socket.sock
 
 
 def bind(
-    names: tuple[str, ...], control: Control, smtp_port: int | None, workers: int, accounts: Accounts | None
+    names: tuple[str, ...], control: Control, wanted: Mapping[str, int], workers: int, accounts: Accounts | None
 ) -> tuple[dict[str, socket.socket], dict[str, str]]:
-    """Sockets by name, and what TCP ports they have. Nothing stays bound when one can't be."""
+    """Sockets by name, and what TCP ports they have. Nothing stays bound when one can't be.
+
+    wanted: other ports for the first line of a service.
+    """
     sockets: dict[str, socket.socket] = {}
     ports: dict[str, str] = {}
     by_line = {line: _SERVICES[name] for name in names for line in _SERVICES[name].listens}
@@ -114,14 +129,17 @@ def bind(
             service = by_line.get(line)
             if service is None:
                 continue
-            wanted = smtp_port if smtp_port is not None and line == "smtp" and line not in ports else port
-            listeners = bind_tcp(line, address, wanted, service.workers(workers))
+            chosen = wanted.get(line, port) if line not in ports else port
+            listeners = bind_tcp(line, address, chosen, service.workers(workers))
             for worker, listener in enumerate(listeners):
                 sockets[f"{line}.{count}.{worker}"] = listener
             bound = listeners[0].getsockname()[1]
             where = f"[{address}]:{bound}" if ":" in address else f"{address}:{bound}"
             ports[line] = f"{ports[line]} {where}" if line in ports else where
         for name in names:
+            needed_for = _SERVICES[name].needed_for
+            if needed_for and not any(line in needed_for for line, _, _ in control.listen()):
+                continue
             for path, owner in _SERVICES[name].sockets.items():
                 if accounts is None:
                     sockets[path] = bind_unix(f"run/{path}", 0o600)
@@ -134,6 +152,16 @@ def bind(
             listener.close()
         raise
     return sockets, ports
+
+
+def needed(control: Control) -> tuple[str, ...]:
+    """The services that control/listen asks for, directly or not, and those that every home has."""
+    lines = {line for line, _, _ in control.listen()}
+    return tuple(
+        name
+        for name, service in _SERVICES.items()
+        if not (own := {*service.listens, *service.needed_for}) or own & lines
+    )
 
 
 def listening(names: tuple[str, ...]) -> bool:

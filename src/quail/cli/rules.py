@@ -18,25 +18,38 @@ RULES = b"""\
 """
 
 
+POP3_RULES = b"""\
+# Who may connect to the POP3 server. After a change compile the rules, in this folder:
+#   tcprules qmail-pop3.cdb qmail-pop3.tmp < qmail-pop3
+:allow
+"""
+_RULES = {"smtp": RULES, "pop3": POP3_RULES}
+
+
 def write_rules(folder: str, *, calls: SystemCalls = REAL) -> None:
-    """Make qmail-smtp and qmail-smtp.cdb in the folder: everybody may connect, nobody may relay."""
-    path = f"{folder}/qmail-smtp"
-    replace_file(path, RULES, calls=calls)
-    replace_file(f"{path}.cdb", compile_rules(RULES, path), calls=calls)
+    """Make qmail-smtp, qmail-pop3 and what they compile to in the folder: everybody may connect, nobody may relay."""
+    for service, rules in _RULES.items():
+        path = f"{folder}/qmail-{service}"
+        replace_file(path, rules, calls=calls)
+        replace_file(f"{path}.cdb", compile_rules(rules, path), calls=calls)
 
 
-def complete_rules(folder: str, other: str, *, calls: SystemCalls = REAL) -> str | None:
-    """Make what is missing of the two, and the folder; returns the path of the text if it was made.
+def complete_rules(folder: str, others: str, *, calls: SystemCalls = REAL) -> str | None:
+    """Make what is missing of them, and the folder; returns the path of the text for SMTP if it was made.
 
-    A site that has its rules elsewhere (the file `other`) keeps them there: ours would take precedence.
+    A site that has its rules elsewhere (files `others` with the service's name for {}) keeps them there: ours would take
+    precedence.
     """
-    path = f"{folder}/qmail-smtp"
-    if os.path.lexists(f"{path}.cdb") or (os.path.exists(other) and not os.path.lexists(path)):
-        return None
-    make_folder(folder, calls=calls)
-    is_new = not os.path.lexists(path)
-    if is_new:
-        replace_file(path, RULES, calls=calls)
-    with open(path, "rb") as file:
-        replace_file(f"{path}.cdb", compile_rules(file.read(), path), calls=calls)
-    return path if is_new else None
+    made = None
+    for service, rules in _RULES.items():
+        path = f"{folder}/qmail-{service}"
+        other = others.format(service)
+        if os.path.lexists(f"{path}.cdb") or (os.path.exists(other) and not os.path.lexists(path)):
+            continue
+        make_folder(folder, calls=calls)
+        if not os.path.lexists(path):
+            replace_file(path, rules, calls=calls)
+            made = path if service == "smtp" else made
+        with open(path, "rb") as file:
+            replace_file(f"{path}.cdb", compile_rules(file.read(), path), calls=calls)
+    return made

@@ -10,7 +10,7 @@ from email.message import EmailMessage
 import click
 
 from quail.cli.init_single import init_single
-from quail.cli.serve import Started, serve_home
+from quail.cli.serve import Started, serve_home, wanted_ports
 from quail.control.reader import Control
 from quail.users import mailboxes
 
@@ -22,7 +22,8 @@ _PATIENCE = 20.0  # seconds until the first message must have arrived
     "--home", default="./var", show_default=True, metavar="DIR", help="The single home; made if it is missing."
 )
 @click.option("--smtp-port", type=int, help="This port for smtp instead of the one in control/listen.")
-def run(home: str, smtp_port: int | None) -> None:
+@click.option("--pop3-port", type=int, help="The same for pop3.")
+def run(home: str, smtp_port: int | None, pop3_port: int | None) -> None:
     """Make a home if there is none, serve it, deliver a first message, and tell what to try."""
     here = os.getcwd()
     is_new = not os.path.exists(os.path.join(home, "control", "mode"))
@@ -38,7 +39,7 @@ def run(home: str, smtp_port: int | None) -> None:
             os._exit(0)
         os.waitpid(child, 0)
 
-    serve_home(home, smtp_port=smtp_port, stamp=True, started=started)
+    serve_home(home, ports=wanted_ports(smtp_port, pop3_port), stamp=True, started=started)
 
 
 def _greet(what: Started, here: str, *, first: bool) -> None:
@@ -81,6 +82,21 @@ def _me(what: Started) -> str:
     return (Control(f"{what.home}/control").line("me") or b"localhost").decode()
 
 
+def _and_pop3(what: Started) -> str:
+    return f", POP3 on {what.ports['pop3']}" if "pop3" in what.ports else ""
+
+
+def _reading(what: Started, quail: str, home: str, name: str) -> list[str]:
+    """How to read mail over the network, if it can be."""
+    if "pop3" not in what.ports:
+        return []
+    host, _, port = what.ports["pop3"].split()[0].rpartition(":")
+    return [
+        f"      or    {quail} --home {shlex.quote(home)} user passwd {name}   # a password, then any mail program:",
+        f"            POP3 on {host} port {port}, user {name}, no encryption",
+    ]
+
+
 def _screen(what: Started, here: str, name: str, path: str | None) -> str:
     """About ten lines for a person."""
     home = os.path.relpath(what.home, here)
@@ -94,13 +110,14 @@ def _screen(what: Started, here: str, name: str, path: str | None) -> str:
     )
     lines = [
         "",
-        f"  Quail serves {home}: SMTP on {what.ports['smtp']}, mail for {name}@{_me(what)}",
+        f"  Quail serves {home}: SMTP on {what.ports['smtp']}{_and_pop3(what)}, mail for {name}@{_me(what)}",
         f"  The first message is delivered: {os.path.relpath(path, here)}" if path else f"  Mail is kept in {maildir}",
         "",
         "  Try, in another terminal:",
         f"    send    swaks --server {host} --port {port} --to {name}@{_me(what)}",
         f'      or    python3 -c "{code}"',
         f"    read    mutt -f {shlex.quote(maildir)}",
+        *_reading(what, quail, home, name),
         f"    look    {quail} --home {shlex.quote(home)} queue list",
         "",
         "  Below is the log. Ctrl-C stops it.",

@@ -6,6 +6,7 @@ import resource
 import signal
 import sys
 from collections.abc import Callable, Mapping
+from types import MappingProxyType
 
 import click
 
@@ -42,6 +43,7 @@ class Started:
 
 @click.command()
 @click.option("--smtp-port", type=int, help="This port for smtp, for once, instead of the one in control/listen.")
+@click.option("--pop3-port", type=int, help="The same for pop3.")
 @click.option("--stamp", is_flag=True, help="Begin log lines with the time of day; so on a terminal anyway.")
 @click.option(
     "--only",
@@ -49,9 +51,14 @@ class Started:
     help=f"Run these services alone, of {', '.join(members.NAMES)}; others may run the rest.",
 )
 @home_option
-def serve(home: str, smtp_port: int | None, stamp: bool, only: str | None) -> None:
+def serve(home: str, smtp_port: int | None, pop3_port: int | None, stamp: bool, only: str | None) -> None:
     """Run all services in the foreground until Ctrl-C or TERM."""
-    serve_home(home, smtp_port=smtp_port, stamp=stamp or sys.stderr.isatty(), only=_names(only))
+    serve_home(home, ports=wanted_ports(smtp_port, pop3_port), stamp=stamp or sys.stderr.isatty(), only=_names(only))
+
+
+def wanted_ports(smtp: int | None, pop3: int | None) -> dict[str, int]:
+    """Of the services for which an option gives another port than control/listen does."""
+    return {name: port for name, port in (("smtp", smtp), ("pop3", pop3)) if port is not None}
 
 
 def _names(only: str | None) -> tuple[str, ...]:
@@ -67,7 +74,7 @@ def _names(only: str | None) -> tuple[str, ...]:
 def serve_home(
     home: str,
     *,
-    smtp_port: int | None = None,
+    ports: Mapping[str, int] = MappingProxyType({}),
     stamp: bool = False,
     only: tuple[str, ...] = members.NAMES,
     started: Callable[[Started], None] | None = None,
@@ -79,6 +86,7 @@ def serve_home(
     """Serve until TERM or INT; `started` is called, in this process, once everything runs.
 
     `only`: the services that are meant, in the order of members.NAMES. What is the whole home's to do goes with the queue.
+    `ports`: other ones than those of control/listen, by service.
     log: where to, if not to standard error; log_program: who reads it. instead: what to run for services of these names.
     process_name: what ps shows of this process.
     """
@@ -103,10 +111,11 @@ def serve_home(
         _complete_tcpto(accounts, log)
     workers = control.integer("smtpdworkers")
     locks = members.claim(only)
-    sockets, ports = members.bind(only, control, smtp_port, workers, accounts)
+    sockets, bound = members.bind(only, control, ports, workers, accounts)
     # Whoever serves a part of the home leaves the files of others alone.
     pids_path = f"run/pids{'' if only == members.NAMES else '.' + '.'.join(only)}.json"
-    told = [pids_path, *(["run/ports.json"] if members.listening(only) else [])]
+    ports_path = f"run/ports{'' if 'smtpd' in only else '.' + '.'.join(only)}.json"
+    told = [pids_path, *([ports_path] if members.listening(only) else [])]
     prepare_syncfs()  # for the delivery workers
     services = members.members(only, sockets, workers, accounts)
     for member in services:
@@ -125,16 +134,16 @@ def serve_home(
         process_name=process_name,
     )
     if members.listening(only):
-        _write("run/ports.json", json.dumps(ports, indent=2, sort_keys=True) + "\n")
+        _write(ports_path, json.dumps(bound, indent=2, sort_keys=True) + "\n")
 
     def ready() -> None:
         what = "" if only == members.NAMES else f"{' and '.join(only)} of "
         log(
             f"serving {what}{home}"
-            + (": " + ", ".join(f"{n} on {p}" for n, p in sorted(ports.items())) if ports else "")
+            + (": " + ", ".join(f"{n} on {p}" for n, p in sorted(bound.items())) if bound else "")
         )
         if started is not None:
-            started(Started(home, ports))
+            started(Started(home, bound))
 
     try:
         tree.run(ready)

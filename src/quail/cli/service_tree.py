@@ -12,7 +12,7 @@ import shlex
 import click
 
 from quail.cli.home import home_option, must_be_home
-from quail.cli.members import NAMES
+from quail.cli.members import needed
 from quail.control.places import SYSTEM
 from quail.control.reader import Control
 from quail.errors import PermanentError, TemporaryError
@@ -30,13 +30,14 @@ _WHOLE = "quail"
 @click.option("--whole", is_flag=True, help="One service directory, quail, that runs all services.")
 @home_option
 def service_tree(home: str, directory: str, *, whole: bool) -> None:
-    """Write service directories for svscan into DIR: one for each service of the home."""
+    """Write service directories for svscan into DIR: one for each service that control/listen asks for."""
     must_be_home(home)
     home, directory = os.path.abspath(home), os.path.abspath(directory)
-    system = Control(f"{home}/control").line("mode") == SYSTEM.encode()
+    control = Control(f"{home}/control")
+    system = control.line("mode") == SYSTEM.encode()
     if system and os.geteuid() != 0:
         raise PermanentError(f"{home} is a system home: only root can make service directories for it")
-    names = {_WHOLE: ""} if whole else {f"{_WHOLE}-{name}": f" --only {name}" for name in NAMES}
+    names = {_WHOLE: ""} if whole else {f"{_WHOLE}-{name}": f" --only {name}" for name in needed(control)}
     os.umask(0o022)
     try:
         make_folder(directory)

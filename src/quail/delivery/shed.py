@@ -1,9 +1,10 @@
-"""How a process that lspawn has just forked becomes a user's: it keeps one socket, and nothing else of where it comes from.
+"""How a process that lspawn or authd has just forked becomes a user's: it keeps a socket or two, and nothing else of where
+it comes from.
 
-The order matters: descriptors first (they are lspawn's), then the identity, which can't be taken back. The environment is that
-of the user's programs already, by lspawn's doing. A process that has changed its uid without an exec is not dumpable, which
-keeps the user's other processes from tracing it and reading what it has in memory; it is said once more, because
-fs.suid_dumpable may be set otherwise.
+The order matters: descriptors first (they are the service's), then the identity, which can't be taken back. The
+environment is that of the user's programs already, by the service's doing. A process that has changed its uid without an
+exec is not dumpable, which keeps the user's other processes from tracing it and reading what it has in memory; it is said
+once more, because fs.suid_dumpable may be set otherwise.
 """
 
 import _signal as signal  # type: ignore[import-not-found]  # the enums of the public module touch pages, which cost the fork
@@ -16,7 +17,7 @@ from collections.abc import Callable
 from quail.delivery.settings import Settings
 from quail.supervise.tree import name_process
 
-_SOCKET = 3  # the one descriptor that a worker begins with, beside 0 to 2
+_FIRST = 3  # of the descriptors that such a process begins with, beside 0 to 2
 _IGNORED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGPIPE)
 _PR_SET_DUMPABLE = 4  # prctl(2)
 _prctl: list[Callable[..., int]] = []
@@ -38,20 +39,26 @@ def prepare() -> None:
 
 
 def shed(sock: socket.socket, settings: Settings) -> socket.socket:
-    """Returns the socket on its new descriptor. Signals that reach the whole process group (Ctrl-C, a stop by the service
-    manager) are ignored from here on: lspawn decides when the worker ends. OSError: then the process must end.
+    """Become a delivery worker; returns the socket on its new descriptor. OSError: then the process must end."""
+    become("delivery", [sock.fileno()], nofile=settings.nofile, uid=settings.uid, gid=settings.gid)
+    return socket.socket(fileno=_FIRST)
+
+
+def become(name: str, kept: list[int], *, nofile: tuple[int, int], uid: int | None, gid: int | None) -> None:
+    """Keep these descriptors, as 3 and the next ones, and take on this uid and group; None: stay who we are.
+
+    Signals that reach the whole process group (Ctrl-C, a stop by the service manager) are ignored from here on: the service
+    decides when the process ends. `name` is what ps shows. OSError: then the process must end.
     """
-    os.setsid()  # no signal for a group reaches serve and lspawn by it, nor it by theirs
+    os.setsid()  # no signal for a group reaches serve and the service by it, nor it by theirs
     quiet()
-    name_process("delivery")
-    kept = _keep_only(sock)
+    name_process(name)
+    _keep_only(kept)
     os.umask(0o077)
-    soft, hard = settings.nofile
-    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-    if settings.uid is not None and settings.gid is not None:
-        become_user(settings.uid, settings.gid)
+    resource.setrlimit(resource.RLIMIT_NOFILE, nofile)
+    if uid is not None and gid is not None:
+        become_user(uid, gid)
     hide()
-    return kept
 
 
 def hide() -> None:
@@ -70,18 +77,18 @@ def quiet() -> None:
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
 
 
-def _keep_only(sock: socket.socket) -> socket.socket:
-    """Keep nothing of lspawn but the socket. Python's own objects of the closed descriptors must stay alive: collecting
+def _keep_only(kept: list[int]) -> None:
+    """Keep nothing of the service but these. Python's own objects of the closed descriptors must stay alive: collecting
     one would close whatever has its number by then; the caller never returns, so they do.
     """
-    # The socket may have any number, the null device too: move the socket out of the way, then both into place.
-    parked = fcntl.fcntl(sock.fileno(), fcntl.F_DUPFD_CLOEXEC, _SOCKET + 1)
+    # They may have any number, the null device too: move them out of the way, then all into place.
+    parked = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, _FIRST + len(kept)) for fd in kept]
     null = os.open(os.devnull, os.O_RDWR)
     for fd in (0, 1, 2):
         os.dup2(null, fd)
-    os.dup2(parked, _SOCKET, inheritable=False)
-    os.closerange(_SOCKET + 1, os.sysconf("SC_OPEN_MAX"))
-    return socket.socket(fileno=_SOCKET)
+    for place, fd in enumerate(parked, _FIRST):
+        os.dup2(fd, place, inheritable=False)
+    os.closerange(_FIRST + len(kept), os.sysconf("SC_OPEN_MAX"))
 
 
 def become_user(uid: int, gid: int) -> None:

@@ -44,7 +44,8 @@ def _socket_for(address: str) -> socket.socket:
 
 def _why(service: str, address: str, port: int, error: OSError) -> str:
     if error.errno == errno.EADDRINUSE:
-        other = f"make run SMTP_PORT={port + 101 if port < 65000 else 2626}, or " if port > _RESERVED else ""
+        free = port + 101 if port < 65000 else 2626
+        other = f"make run {service.upper()}_PORT={free}, or " if port > _RESERVED else ""
         return (
             f"port {port} on {address}, wanted for {service}, is in use by {owner_of_port(port)}; stop that, or choose"
             f" another: {other}the line in control/listen"

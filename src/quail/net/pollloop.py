@@ -197,6 +197,11 @@ class FrameStream:
         if frames:
             self._on_frames(self, frames)
 
+    def drain(self) -> None:
+        """Read what has come, without waiting for the loop: of a peer that is known to have ended."""
+        if self.sock.fileno() >= 0:
+            self._read()
+
     def send(self, data: bytes, descriptor: int = -1) -> None:
         """Queue whole frames for the peer; they are written together when the loop goes round, or by flush().
 

@@ -40,7 +40,7 @@ def home(tmp_path) -> str:
 
 
 def test_a_home_that_is_right(home: str) -> None:
-    assert init_single(home, name="Joe", smtp_port=0) == "joe"
+    assert init_single(home, name="Joe", smtp_port=0, pop3_port=0) == "joe"
     assert check(home) == []
     control = Control(f"{home}/control")
     assert control.line("mode") == b"single"
@@ -49,7 +49,7 @@ def test_a_home_that_is_right(home: str) -> None:
     assert control.lines("defaultdelivery") == [b"./Maildir/"]
     assert control.integer("concurrencyremote") == 0
     assert Tcpto.open(f"{home}/{PATH}").trouble == ""
-    assert control.listen() == [("smtp", "127.0.0.1", 0)]
+    assert control.listen() == [("smtp", "127.0.0.1", 0), ("pop3", "127.0.0.1", 0)]
 
 
 def test_modes_let_nobody_into_mail_queue_and_sockets(home: str) -> None:
@@ -227,6 +227,7 @@ def test_command(home: str) -> None:
     assert result.exit_code == 0
     assert f"{home} is a home of Quail now." in result.output
     assert f"{home}/mail/joe/Maildir for joe@localhost, postmaster and root and mailer-daemon" in result.output
+    assert f"quail user passwd joe --home {home}\n" in result.output
     assert f"Programs, sendmail among them: {home}/bin\n" in result.output
     assert f"waits in the queue; to send it: quail config set concurrencyremote 200 --home {home}\n" in result.output
     assert f"quail serve --home {home}" in result.output

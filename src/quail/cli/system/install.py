@@ -81,7 +81,7 @@ def init_system(
         launchers.write(home, owner=(0, accounts.qmail_gid), calls=calls)
         boot.complete(home, owner=(0, accounts.qmail_gid), calls=calls)
         bytecode.compile_quail()
-        made.rules = complete_rules(root + SYSTEM_RULES, f"{root}/etc/tcp.smtp.cdb", calls=calls)
+        made.rules = complete_rules(root + SYSTEM_RULES, root + "/etc/tcp.{}.cdb", calls=calls)
         if sendmail:
             made.linked, made.taken = links.make(home, root=root, calls=calls)
         if made.fresh:
@@ -141,6 +141,8 @@ def settings(name: str) -> dict[str, str]:
     listed = "".join(f"{domain}\n" for domain in domains)
     everywhere = ("0.0.0.0", *(["[::]"] if has_ipv6() else []))  # noqa: S104  a mail server of a machine is for all who send to it
     wide = "".join(f"smtp {address}:25\n" for address in everywhere)
+    # Passwords would go over the network for everybody to read.
+    wide += "".join(f"#pop3 {address}:110\n" for address in everywhere)
     return {
         "me": f"{name}\n",
         "defaultdomain": f"{default_domain(name)}\n",

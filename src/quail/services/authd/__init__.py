@@ -1,0 +1,1 @@
+"""authd: asks whether somebody is who they say, and gives their connection to a process that is that user."""

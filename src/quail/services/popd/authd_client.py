@@ -1,0 +1,149 @@
+"""One connection to run/authd.sock, for an event loop: log-ins go out with their connections, verdicts come back in any
+order.
+"""
+
+import asyncio
+import os
+import socket
+from collections import deque
+from collections.abc import Callable
+
+from quail.errors import PeerError
+from quail.net import descriptors
+from quail.net.authd_protocol import MAX_VERDICT, TROUBLE, Request, decode_verdict, encode_request
+from quail.net.frames import Splitter
+
+PATIENCE = 45.0  # seconds; authd itself gives up earlier
+MAX_OPEN = 512  # log-ins without a verdict
+
+Judged = Callable[[bytes, bytes], None]
+"""Gets a letter of authd_protocol and a text for the client."""
+
+
+class AuthdClient:
+    """Connects at the first question, and again when the connection is lost."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, path: str) -> None:
+        self._loop = loop
+        self._path = path
+        self._sock: socket.socket | None = None
+        self._splitter = Splitter(MAX_VERDICT)
+        self._asked: dict[int, tuple[float, Judged]] = {}
+        self._out: deque[tuple[int, memoryview, int]] = deque()  # tag, bytes, descriptor or -1
+        self._sent: set[int] = set()
+        self._writing = False
+        self._last_tag = 0
+
+    def ask(self, request: Request, connection: int, judged: Judged) -> None:
+        """`connection` is the client's descriptor, which stays the caller's. `judged` is called once, later."""
+        tag = self._last_tag = (self._last_tag + 1) & 0xFFFFFFFF
+        request.tag = tag
+        if len(self._asked) >= MAX_OPEN:
+            self._loop.call_soon(judged, TROUBLE, b"")
+            return
+        try:
+            own = os.dup(connection)
+        except OSError:
+            self._loop.call_soon(judged, TROUBLE, b"")
+            return
+        self._asked[tag] = (self._loop.time() + PATIENCE, judged)
+        self._out.append((tag, memoryview(encode_request(request)), own))
+        self._write()
+
+    def _connect(self) -> bool:
+        if self._sock is not None:
+            return True
+        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK)
+        try:
+            sock.connect(self._path)
+        except OSError:  # authd is down, and its backlog full: sweep() tries again
+            sock.close()
+            return False
+        self._sock = sock
+        self._splitter = Splitter(MAX_VERDICT)
+        self._loop.add_reader(sock.fileno(), self._read)
+        return True
+
+    def _write(self) -> None:
+        while self._out and self._connect():
+            assert self._sock is not None
+            tag, data, connection = self._out[0]
+            try:
+                sent = self._sock.sendmsg([data], descriptors.rights(connection) if connection >= 0 else [])
+            except BlockingIOError:
+                self._listen(writing=True)
+                return
+            except OSError:
+                self._lost()
+                return
+            self._sent.add(tag)
+            if connection >= 0:
+                os.close(connection)
+            if sent < len(data):
+                self._out[0] = (tag, data[sent:], -1)
+            else:
+                self._out.popleft()
+        self._listen(writing=False)
+
+    def _listen(self, *, writing: bool) -> None:
+        if self._sock is not None and writing != self._writing:
+            self._writing = writing
+            if writing:
+                self._loop.add_writer(self._sock.fileno(), self._write)
+            else:
+                self._loop.remove_writer(self._sock.fileno())
+
+    def _read(self) -> None:
+        assert self._sock is not None
+        try:
+            data = self._sock.recv(1 << 16)
+            frames = self._splitter.feed(data)
+            verdicts = [decode_verdict(frame) for frame in frames]
+        except BlockingIOError:
+            return
+        except (OSError, PeerError):
+            data, verdicts = b"", []
+        for tag, letter, text in verdicts:
+            self._judge(tag, letter, text)
+        if not data:
+            self._lost()
+
+    def _judge(self, tag: int, letter: bytes, text: bytes) -> None:
+        self._sent.discard(tag)
+        asked = self._asked.pop(tag, None)
+        if asked is not None:
+            asked[1](letter, text)
+
+    def _lost(self) -> None:
+        """The service has gone. What it had got has no verdict; what it had not is asked of the next one."""
+        if self._sock is not None:
+            self._listen(writing=False)
+            self._loop.remove_reader(self._sock.fileno())
+            self._sock.close()
+            self._sock = None
+        if self._out and self._out[0][0] in self._sent:
+            self._drop(self._out.popleft()[2])
+        for tag in list(self._sent):
+            self._judge(tag, TROUBLE, b"")
+
+    @staticmethod
+    def _drop(connection: int) -> None:
+        if connection >= 0:
+            os.close(connection)
+
+    def sweep(self) -> None:
+        """Now and again: give up what has waited too long, connect if need be."""
+        now = self._loop.time()
+        late = [tag for tag, (deadline, _) in self._asked.items() if deadline <= now]
+        for tag in late:
+            self._judge(tag, TROUBLE, b"")
+        for entry in [entry for entry in self._out if entry[0] in late and entry[0] not in self._sent]:
+            self._drop(entry[2])
+            self._out.remove(entry)
+        if self._out and not self._writing:
+            self._write()
+
+    def close(self) -> None:
+        """At the end."""
+        if self._sock is not None:
+            self._sock.close()
