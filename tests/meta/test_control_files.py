@@ -26,6 +26,7 @@ READERS = {
     "delivery/remote": "rspawn qmail-remote",
     "net/resolvconf": "smtpd popd rspawn qmail-remote",
     "delivery/settings": "lspawn",
+    "control/hosts": "dot-forward newaliases newinclude qmail-inject",
     "services/queue": "queue",
     "services/smtpd": "smtpd",
     "services/qmtpd": "qmtpd qmqpd",
@@ -39,6 +40,7 @@ READERS = {
     "cli/members": "serve",
 }
 SHOWING = ("control/", "cli/config", "cli/init", "cli/user", "cli/run", "cli/home", "programs/qmail/qmail_showctl")
+COMPLETING = "control/hosts.py"
 ALONE = ("programs/qmail/qmail_smtpd", "users/judge")  # on descriptors 0 and 1: the work of smtpd and users
 
 
@@ -56,7 +58,7 @@ def reads() -> dict[str, set[tuple[str, str]]]:
     for folder, _, names in os.walk(SOURCE):
         for name in names:
             module = os.path.relpath(f"{folder}/{name}", SOURCE)
-            if not name.endswith(".py") or module.startswith(SHOWING):
+            if not name.endswith(".py") or (module.startswith(SHOWING) and module != COMPLETING):
                 continue
             with open(f"{folder}/{name}", encoding="utf-8") as file:
                 tree = ast.parse(file.read())

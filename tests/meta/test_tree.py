@@ -12,6 +12,7 @@ from types import MappingProxyType
 
 import pytest
 
+from quail.cdb.maker import Maker
 from quail.cli.init_single import init_single
 from quail.storage import maildir
 from quail.storage.calls import REAL
@@ -234,6 +235,20 @@ def test_a_message_through_its_programs_loads_nothing_slow(tmp_path, program, ar
     loaded = loaded_by(f"qmail.{program}", *args, home=home, stdin=message, environment=DELIVERY)
     assert loaded & (HEAVY | SLOW) == set()
     assert len(os.listdir(f"{home}/queue/drop")) == messages
+
+
+@pytest.mark.parametrize("program", ["dot_forward", "fastforward"])
+def test_a_message_that_is_forwarded_loads_nothing_slow(tmp_path, program):
+    home = str(tmp_path / "home")
+    init_single(home, name="joe")
+    maker = Maker()
+    maker.add(b":a@b", b"&c@d.example\0!true\0|true\0")
+    file = tmp_path / "file"
+    file.write_bytes(maker.to_bytes() if program == "fastforward" else b"c@d, |true\n")
+    told = DELIVERY | {"RECIPIENT": "a@b"}
+    loaded = loaded_by(f"forwarding.{program}", str(file), home=home, stdin=b"x", environment=told)
+    assert loaded & (HEAVY | SLOW) == set()
+    assert len(os.listdir(f"{home}/queue/drop")) == 1
 
 
 # Programs between a connection and its server, where nothing has to be looked up.

@@ -14,6 +14,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable
 
 from tests.root.apt import RELEASE, AptError, PrivateApt, download_environment
@@ -40,7 +41,7 @@ PACKAGES = (
     "ucspi-tcp",
 )
 # Their programs bear the names of other packages' programs, or Quail's: each lies unpacked in a folder of its own.
-ORACLES = ("daemontools", "freecdb", "ucspi-tcp-ipv6")
+ORACLES = ("daemontools", "dot-forward", "fastforward", "freecdb", "ucspi-tcp-ipv6")
 USER, UID = "tester", 1000
 NEEDED = (
     "bin/ip",
@@ -48,6 +49,9 @@ NEEDED = (
     "opt/oracles/daemontools/usr/bin/multilog",
     "opt/oracles/daemontools/usr/bin/supervise",
     "opt/oracles/daemontools/usr/bin/svscan",
+    "opt/oracles/dot-forward/usr/bin/dot-forward",
+    "opt/oracles/fastforward/usr/bin/fastforward",
+    "opt/oracles/fastforward/usr/sbin/qmail-newaliases",
     "opt/oracles/freecdb/usr/bin/cdbmake",
     "opt/oracles/freecdb/usr/bin/cdbstats",
     "opt/oracles/ucspi-tcp-ipv6/usr/bin/rblsmtpd",
@@ -108,7 +112,11 @@ def kept(path: str, make: Callable[[str], None], is_whole: Callable[[str], bool]
             if is_whole(path):
                 return lock
             fcntl.flock(lock, fcntl.LOCK_UN)
-            fcntl.flock(lock, fcntl.LOCK_EX)
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:  # somebody makes it, or looks; who waited here would wait for whoever has it then
+                time.sleep(0.05)
+                continue
             if not is_whole(path):  # another process may have been quicker
                 tmp = path + ".making"
                 for old in (tmp, path):

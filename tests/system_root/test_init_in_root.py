@@ -217,8 +217,7 @@ class TestLaunchers:
 
     def test_by_the_names_of_sendmail(self, box, home):
         done = self.run(box, "/usr/bin/newaliases")
-        assert done.returncode == 100
-        assert "alias" in done.stderr
+        assert (done.returncode, done.stderr[:37]) == (111, "newaliases: fatal: unable to create /")  # as a user
         assert self.run(box, "/usr/bin/mailq").returncode != 0  # nothing is served
 
     def test_quail_has_its_dependencies(self, box, home):

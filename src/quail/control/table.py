@@ -23,6 +23,8 @@ SERVED = ("smtp", "pop3")
 # Readers that this version does not have, and why. Their files are known, so that a site can bring its control/ along.
 NOT_YET: dict[str, str] = {}
 
+_COMPLETING = "qmail-inject dot-forward newaliases newinclude"  # who completes addresses that people write
+
 
 class Entry:
     """One control file.
@@ -80,9 +82,9 @@ _QMAIL = (
           doc="remote deliveries at once; 0 holds them all"),
     Entry("databytes", INTEGER, 0, "smtpd qmtpd", high=TOP_BYTES, unit="bytes",
           doc="largest message that is accepted, 0 for any size; DATABYTES set by a tcprules rule goes first"),
-    Entry("defaultdomain", LINE, b"defaultdomain", "qmail-inject", me=True, effect=EACH_RUN, example="example.com",
+    Entry("defaultdomain", LINE, b"defaultdomain", _COMPLETING, me=True, effect=EACH_RUN, example="example.com",
           doc="added to a host name without a dot in the header of outgoing mail"),
-    Entry("defaulthost", LINE, b"defaulthost", "qmail-inject", me=True, effect=EACH_RUN,
+    Entry("defaulthost", LINE, b"defaulthost", _COMPLETING, me=True, effect=EACH_RUN,
           doc="added to an address without a host in the header of outgoing mail"),
     Entry("doublebouncehost", LINE, b"doublebouncehost", "queue", me=True, blank=False,
           doc="host part of the address that double bounces go to"),
@@ -104,7 +106,7 @@ _QMAIL = (
           doc="morercpthosts as a constant database, for thousands of domains"),
     Entry("percenthack", LIST, (), "queue users", example="example.com",
           doc="domains in which user%host@domain means user@host"),
-    Entry("plusdomain", LINE, b"plusdomain", "qmail-inject", me=True, effect=EACH_RUN, example="example.com",
+    Entry("plusdomain", LINE, b"plusdomain", _COMPLETING, me=True, effect=EACH_RUN, example="example.com",
           doc="added to a host name that ends in a plus sign in the header of outgoing mail"),
     Entry("qmqpservers", LIST, (), "qmail-qmqpc", effect=EACH_RUN, example="192.0.2.7",
           doc="addresses of QMQP servers, with :PORT if it is not 628; the first that can be reached takes this host's mail"),

@@ -12,9 +12,30 @@ from _collections_abc import Iterator
 from quail.errors import EXIT_PERMANENT, EXIT_TEMPORARY, PermanentError, TemporaryError
 from quail.oserrors import is_temporary, words
 
-_SHELL = b"/bin/sh"
+HARD = frozenset((64, 65, 70, 76, 77, 78, 100, 112))  # exit codes of a program line that no later attempt will mend
+SHELL = b"/bin/sh"
 _READ_SIZE = 1 << 16
 _DEFAULT = (signal.SIGPIPE, signal.SIGXFSZ)  # which the interpreter ignores
+
+
+class CrashedError(TemporaryError):
+    """The command was killed."""
+
+    def __init__(self) -> None:
+        super().__init__("child crashed")
+
+
+def run(command: list[bytes]) -> int:
+    """Its exit code. CrashedError; OSError, as of execvp, if it can't be run.
+
+    The message, descriptor 0, is where the command has left it.
+    """
+    return _code_of(_spawn(command))
+
+
+def verdict(code: int) -> int:
+    """What the exit code of a program line makes of its delivery: 0, 100 or 111."""
+    return EXIT_PERMANENT if code in HARD else EXIT_TEMPORARY if code else 0
 
 
 def succeeds(command: list[bytes]) -> bool:
@@ -23,7 +44,7 @@ def succeeds(command: list[bytes]) -> bool:
     The message, descriptor 0, is where the command has left it.
     """
     try:
-        code = _code_of(_spawn(command))
+        code = run(command)
     except OSError as error:
         code = _unable(error)
     if code == EXIT_TEMPORARY:
@@ -92,7 +113,7 @@ def _unable(error: OSError) -> int:
 def _code_of(pid: int) -> int:
     code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
     if code < 0:
-        raise TemporaryError("child crashed")
+        raise CrashedError
     return code
 
 
@@ -104,7 +125,7 @@ def _spawn(command: list[bytes], actions: "list[tuple[int, int, int]] | None" = 
             return _spawn_file(path, command, actions)
         except OSError as error:
             if error.errno == errno.ENOEXEC:
-                return _spawn_file(_SHELL, [b"sh", path, *command[1:]], actions)
+                return _spawn_file(SHELL, [b"sh", path, *command[1:]], actions)
             if error.errno == errno.EACCES:
                 failure = error
             elif b"/" in command[0] or error.errno not in {errno.ENOENT, errno.ENOTDIR}:

@@ -11,10 +11,10 @@ import select
 from collections.abc import Mapping
 
 from quail import oserrors
+from quail.delivery.command import HARD
 from quail.delivery.refusal import Refusal
 from quail.net.lspawn_protocol import DEFERRED, FAILED
 
-HARD = frozenset((64, 65, 70, 76, 77, 78, 100, 112))  # exit codes that no later attempt will mend
 LAST = 99  # exit code: done, and what follows in the file is not
 GRACE = 5.0  # seconds from TERM to KILL
 HURRY = 1.0  # the same, when the worker is gone

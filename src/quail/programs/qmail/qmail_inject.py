@@ -9,9 +9,9 @@ import os
 import time
 from _collections_abc import Iterator
 
+from quail.control.hosts import hosts
 from quail.control.reader import Control, parse_list, read_file
 from quail.errors import PermanentError, TemporaryError, UsageError
-from quail.message.addresslist import Hosts
 from quail.message.header import Splitter
 from quail.message.injecting import EITHER, Author, Call, Outgoing, compose
 from quail.programs.run import home, output, program
@@ -54,7 +54,7 @@ def inject(args: list[bytes]) -> int:
         data = _read()
         ended = not data
         body = splitter.feed(data) if data else splitter.finish()
-    outgoing = compose(splitter.fields, Author(os.environb), _hosts(control), _call(options, control))
+    outgoing = compose(splitter.fields, Author(os.environb), hosts(control, os.environb), _call(options, control))
     message = _message(outgoing, body, ended=ended)
     if options.dry:
         output(outgoing.return_path())
@@ -92,22 +92,6 @@ def read_arguments(args: list[bytes]) -> Options:
                 raise UsageError
     options.arguments = left
     return options
-
-
-def _hosts(control: Control) -> Hosts:
-    """Files are read when an address needs what is in them: most messages need few."""
-    environ = os.environb
-
-    def default_host() -> bytes:
-        return environ[b"QMAILDEFAULTHOST"] if b"QMAILDEFAULTHOST" in environ else control.required("defaulthost")
-
-    def default_domain() -> bytes:
-        return environ[b"QMAILDEFAULTDOMAIN"] if b"QMAILDEFAULTDOMAIN" in environ else control.required("defaultdomain")
-
-    def plus_domain() -> bytes:
-        return environ[b"QMAILPLUSDOMAIN"] if b"QMAILPLUSDOMAIN" in environ else control.required("plusdomain")
-
-    return Hosts(default_host, default_domain, plus_domain)
 
 
 def _call(options: Options, control: Control) -> Call:

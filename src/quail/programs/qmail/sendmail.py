@@ -2,7 +2,8 @@
 
 Queue the message on stdin, as Sendmail does: by way of qmail-inject, whose exit codes and words it has. -t recipients of the
 header too, -f sender, -F full name, -bp list the queue (as mailq does), -bs serve SMTP on stdin and stdout. Options of Sendmail
-that mean nothing here are taken: -v -i -m -x -bm, -e -p -o -B with a value, -E -J. Exit 100 after any other.
+that mean nothing here are taken: -v -i -m -x -bm, -e -p -o -B with a value, -E -J. Exit 100 after any other. By the name of
+newaliases it is that program.
 """
 
 import os
@@ -34,9 +35,9 @@ def main(args: list[bytes]) -> int:
     if name == "mailq":
         _list_queue()
     if name == "newaliases":
-        raise UsageError(
-            "there is no alias database to rebuild; dot-qmail files have aliases (dot-qmail(5)), or fastforward"
-        )
+        from quail.programs.forwarding.newaliases import main as newaliases  # noqa: PLC0415  for this name alone
+
+        _become(name, newaliases, args)
     send(args)
     return 0
 

@@ -1,0 +1,1 @@
+"""The programs of dot-forward and fastforward."""
