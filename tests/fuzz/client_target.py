@@ -35,7 +35,8 @@ class Run:
         head, self.input = data[:HEAD].ljust(HEAD, b"\0"), data[HEAD:]
         self.choice, self.cut, self.gone_at = head[0], head[1] + 1, head[2]
         self.recipients = list(RECIPIENTS[: 1 + head[3] % 3])
-        self.client = Client(b"me")
+        self.lmtp = bool(self.choice & 16)
+        self.client = Client(b"me", lmtp=self.lmtp)
         self.kinds = []
         self.output = b""
         self.calls = self.begun = 0
@@ -113,7 +114,15 @@ class Run:
         assert (outcome.data is not None) == accepted
         if outcome.data is not None:
             assert outcome.data.code >= 300
-            assert (outcome.final is not None) == (outcome.data.code < 400)
+            asked = outcome.data.code < 400
+            assert (outcome.final is not None) == (asked and not self.lmtp)
+            assert len(outcome.finals) == (len(outcome.recipients) if asked and self.lmtp else 0)
+        for recipient, reply in zip(outcome.recipients, outcome.finals, strict=False):
+            assert (reply is not None) == (recipient.code < 300)
+            if reply is not None:
+                self.judge_reply(reply)
+                assert not 300 <= reply.code < 400
+                assert self.client.dot_sent or reply.code >= 400
         if outcome.final is not None:
             assert outcome.final.code < 300 or outcome.final.code >= 400
             assert self.client.dot_sent or outcome.final.code >= 400

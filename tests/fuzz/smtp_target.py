@@ -1,4 +1,4 @@
-"""Fuzz target for the SMTP machine: whatever a peer sends, only what quail.smtp.server declares happens.
+"""Fuzz target for the SMTP and LMTP machine: whatever a peer sends, only what quail.smtp.server declares happens.
 
 usage: python -m tests.fuzz.smtp_target [SECONDS [SEED]]
 
@@ -21,7 +21,7 @@ __all__ = ["check", "corpus", "fuzz", "mutate"]
 HEAD = 4
 TOKENS = [
     b"\r\n", b"\n", b"\r", b".", b"\r\n.\r\n", b"\n.\n", b"<", b">", b'"', b"\\", b"@", b":", b" ", b"\0", b"\x7f", b"\xff",
-    b"EHLO ", b"HELO ", b"MAIL FROM:<a@b>", b"RCPT TO:<c@example.com>", b"RCPT TO:<nobody@example.com>", b"DATA\r\n",
+    b"EHLO ", b"HELO ", b"LHLO ", b"MAIL FROM:<a@b>", b"RCPT TO:<c@example.com>", b"RCPT TO:<nobody@example.com>", b"DATA\r\n",
     b"RSET\r\n", b"NOOP\r\n", b"QUIT\r\n", b" SIZE=", b" BODY=8BITMIME", b" SMTPUTF8",
     b"Received: ", b"[127.0.0.1]", b"trouble.example",
 ]  # fmt: skip
@@ -57,6 +57,7 @@ class Run:
                 max_recipients=3,
                 max_bad_commands=5 if self.choice & 4 else 0,
                 max_junk_commands=5 if self.choice & 8 else 0,
+                lmtp=bool(self.choice & 128),
             )
         )
         self.events = []

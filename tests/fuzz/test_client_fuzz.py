@@ -13,7 +13,7 @@ KEPT = list(corpus())
 @pytest.mark.parametrize("data", [data for _, data in KEPT], ids=[name for name, _ in KEPT])
 def test_corpus(data):
     check(data)
-    for choice in range(16):
+    for choice in range(32):
         for cut in (0, 1, 6, 255):
             check(bytes((choice, cut)) + data[2:])
 

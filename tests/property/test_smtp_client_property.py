@@ -85,11 +85,13 @@ messages = st.tuples(
 class Wire:
     """A client and our own server with a cut wire between them."""
 
-    def __init__(self, pipelining, size):
-        served = settings(badmailfrom=lambda sender: sender.startswith(b"b"), check_recipients=True, max_bad_commands=0)
+    def __init__(self, pipelining, size, lmtp):
+        served = settings(
+            badmailfrom=lambda sender: sender.startswith(b"b"), check_recipients=True, max_bad_commands=0, lmtp=lmtp
+        )
         if not pipelining:
             served.ehlo = served.ehlo.replace(b"250-PIPELINING\r\n", b"")
-        self.server, self.client, self.size = Session(served), Client(b"me"), size
+        self.server, self.client, self.size = Session(served), Client(b"me", lmtp=lmtp), size
         self.stored, self.text, self.events = [], b"", []
         self.server.start()
 
@@ -121,9 +123,9 @@ class Wire:
                 server.message_done(b"451 4.3.0 later" if b"\xff" in self.text else b"250 2.0.0 ok")
 
 
-@given(st.lists(messages, min_size=1, max_size=4), st.booleans(), st.sampled_from([1, 7, 1 << 20]))
-def test_our_own_server_gets_what_was_sent(mails, pipelining, size):
-    wire = Wire(pipelining, size)
+@given(st.lists(messages, min_size=1, max_size=4), st.booleans(), st.sampled_from([1, 7, 1 << 20]), st.booleans())
+def test_our_own_server_gets_what_was_sent(mails, pipelining, size, lmtp):
+    wire = Wire(pipelining, size, lmtp)
     assert wire.run() == (READY,)
     for sender, recipients, body, eight_bit, utf8 in mails:
         before = len(wire.stored)
@@ -147,7 +149,10 @@ def test_our_own_server_gets_what_was_sent(mails, pipelining, size):
         assert [reply.code < 300 for reply in outcome.recipients] == [address in accepted for address in recipients]
         assert wire.client.reusable
         if accepted:
-            assert outcome.final.code == (451 if b"\xff" in body else 250)
+            code = 451 if b"\xff" in body else 250
+            finals = [code if address in accepted else None for address in recipients]
+            assert [reply and reply.code for reply in outcome.finals] == (finals if lmtp else [])
+            assert (outcome.final and outcome.final.code) == (None if lmtp else code)
             attributes = ([(b"body", b"8bitmime")] if eight_bit else []) + ([(b"smtputf8", b"")] if utf8 else [])
             assert wire.stored[before:] == [(sender, accepted, attributes, normal(body).replace(b"\r\n", b"\n"))]
         else:

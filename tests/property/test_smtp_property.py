@@ -9,7 +9,8 @@ from quail.smtp.path import parse
 
 WORDS = [
     b"\r\n", b"\n", b"\r", b".", b"\r\n.\r\n", b"\r\n..", b"a", b" ", b"\0", b"\xff", b"x" * 40,
-    b"EHLO a\r\n", b"HELO b\r\n", b"MAIL FROM:<a@b>\r\n", b"MAIL FROM:<a@b> SIZE=60\r\n", b"MAIL FROM:<a@b> BODY=8BITMIME\r\n",
+    b"EHLO a\r\n", b"HELO b\r\n", b"LHLO c\r\n", b"MAIL FROM:<a@b>\r\n", b"MAIL FROM:<a@b> SIZE=60\r\n",
+    b"MAIL FROM:<a@b> BODY=8BITMIME\r\n",
     b"RCPT TO:<c@example.com>\r\n", b"RCPT TO:<nobody@example.com>\r\n", b"RCPT TO:<c@d>\r\n", b"DATA\r\n", b"RSET\r\n",
     b"NOOP\r\n", b"VRFY x\r\n", b"HELP\r\n", b"QUIT\r\n", b"Received: x\r\n", b"Subject: y\r\n",
     mail(b""), mail(b"Received:\r\n" * 99), mail(b"x\r\n.\r\n"),
@@ -24,6 +25,7 @@ limits = st.fixed_dictionaries(
         "max_junk_commands": st.sampled_from([0, 3, 50]),
         "check_recipients": st.booleans(),
         "relayclient": st.sampled_from([None, b"", b"@fix"]),
+        "lmtp": st.booleans(),
     }
 )
 
@@ -44,6 +46,22 @@ def test_every_session_ends_and_every_message_ends_once(data, served):
     assert kinds[::2] == ["begin"] * len(kinds[::2])
     assert all(kind in ("end", "abandon") for kind in kinds[1::2])
     assert len(kinds) % 2 == 0
+
+
+@given(dialogues, limits)
+def test_lmtp_is_smtp_with_a_reply_for_each_recipient(data, served):
+    """Without HELO and its like: the same events, and the same replies but for those to messages, which are repeated."""
+    data = data.replace(b"EHLO", b"NOOP").replace(b"HELO", b"NOOP").replace(b"LHLO", b"NOOP")
+    smtp, lmtp = (in_pieces(data, [17], **served | {"lmtp": lmtp}) for lmtp in (False, True))
+    assert lmtp.events == smtp.events
+    counts = [len(event[2]) for event in smtp.events if event[0] == "begin"]
+    wanted = []
+    in_text = False
+    for reply in smtp.replies:
+        at_end = in_text and not reply.startswith(b"451 4.4.2")
+        wanted += [reply] * (counts.pop(0) if at_end else 1)
+        in_text = reply.startswith(b"354")
+    assert lmtp.replies == wanted
 
 
 lines = st.lists(st.binary(max_size=12).filter(lambda line: b"\r" not in line and b"\n" not in line), max_size=8)

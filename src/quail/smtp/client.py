@@ -1,4 +1,4 @@
-"""The client's side of an SMTP connection (RFC 5321, 1870, 2920, 6152, 6531) as a machine without I/O.
+"""The client's side of an SMTP or LMTP connection (RFC 5321, 1870, 2033, 2920, 6152, 6531) as a machine without I/O.
 
 Write what take_output() returns, feed what comes with receive(), ask next_event() until it returns None, and so on.
 
@@ -12,6 +12,10 @@ Write what take_output() returns, feed what comes with receive(), ask next_event
 OVER may come while the text is being written: a server that refuses before the final dot. When the peer goes away and
 no recipient could have got the message any more, that is OVER too, not BROKEN. 421 ends the connection, and is taken as
 the answer to all that is still unanswered.
+
+With `lmtp` it is LHLO instead of EHLO, without HELO in its place, and OVER comes when each recipient that was accepted has
+a reply to the message. If the connection is lost before that it is BROKEN; those replies that have come are in `outcome`,
+and count: the server has taken responsibility for these recipients, or has not, one by one.
 
 Being out of step with a server would give a recipient the answer of another, or take 354 for a success. So replies must
 be of the right class (2xx, for DATA 3xx, or a refusal), and when a command waits for the reply before it, nothing may
@@ -56,16 +60,22 @@ class Outcome:
     """What the server has said to one transaction. A command that was not sent, or whose answer does not count, has none.
 
     `sender.code` is 0 before MAIL was answered. `recipients` are in the order of begin(); None: not answered, for MAIL was
-    refused. `data` and `final` are told only if a recipient was accepted.
+    refused. `data` and `final` are told only if a recipient was accepted. LMTP has `finals` instead of `final`, one for each
+    of `recipients` once DATA was accepted: None where a recipient was refused, or has no reply to the message.
     """
 
-    __slots__ = ("data", "final", "recipients", "sender")
+    __slots__ = ("data", "final", "finals", "recipients", "sender")
 
     def __init__(self, count: int) -> None:
         self.sender = NO_REPLY
         self.recipients: list[Reply | None] = [None] * count
         self.data: Reply | None = None
         self.final: Reply | None = None
+        self.finals: list[Reply | None] = []
+
+    def accepted(self) -> list[int]:
+        """The places of the recipients that were accepted."""
+        return [place for place, reply in enumerate(self.recipients) if reply is not None and reply.code < 300]
 
 
 class Client:
@@ -83,12 +93,14 @@ class Client:
         "_accepted",
         "_eof",
         "_helo",
+        "_lmtp",
         "_output",
         "_replies",
         "_reset_first",
         "_state",
         "_step",
         "_unsent",
+        "_waiting",
         "dot_sent",
         "extensions",
         "outcome",
@@ -97,9 +109,10 @@ class Client:
         "untouched",
     )
 
-    def __init__(self, helo: bytes) -> None:
+    def __init__(self, helo: bytes, *, lmtp: bool = False) -> None:
         """`helo` is the name that we give."""
         self._helo = helo
+        self._lmtp = lmtp
         self._state = _GREETING
         self._replies = Replies()
         self._output: list[bytes] = []
@@ -108,6 +121,7 @@ class Client:
         self._unsent: list[bytes] = []  # the commands that wait for replies, last first
         self._step = 0  # whose reply is next: -1 RSET, 0 MAIL, then the recipients, then DATA
         self._accepted = False  # the sender and at least one recipient
+        self._waiting: list[int] = []  # LMTP, after the text: the places whose replies are still to come, last first
         self.extensions: dict[bytes, bytes] = {}
         self.size_limit = 0
         self.peer_name = b""
@@ -235,14 +249,14 @@ class Client:
             if code != 220:
                 return self._unfit(GREETING, reply)
             self._state = _EHLO
-            return self._send(b"EHLO %b\r\n" % self._helo)
+            return self._send(b"%b %b\r\n" % (b"LHLO" if self._lmtp else b"EHLO", self._helo))
         if code == 250:
             self.peer_name = reply.text[4:].split(b"\n", 1)[0].partition(b" ")[0]
             if self._state == _EHLO:
                 self._read_extensions(reply.text)
             self._state = _IDLE
             return (READY,)
-        if self._state == _EHLO and code >= 500:
+        if self._state == _EHLO and code >= 500 and not self._lmtp:
             self._state = _HELO
             return self._send(b"HELO %b\r\n" % self._helo)
         return self._unfit(HELO, reply)
@@ -300,10 +314,15 @@ class Client:
             if code >= 400:
                 return self._over()
             self._state = _TEXT
+            if self._lmtp:
+                self._waiting = outcome.accepted()[::-1]
+                outcome.finals = [None] * len(outcome.recipients)
             # What stands behind it already can't be about a text that was not sent: the next reply tells what it is.
             return None if self._replies.pending else (GO_AHEAD,)
         if code >= 400:
             return self._over()
+        if self._lmtp:
+            return self._lost(f"DATA was answered with {code} although no recipient was accepted")
         # It waits for a text for nobody: RFC 2920 section 3.1 says to send an empty one.
         self._state = _FINAL
         return self._send(b".\r\n")
@@ -313,18 +332,33 @@ class Client:
         assert self.outcome is not None
         if reply.code < 400:
             return self._lost(f"{reply.code} before the end of the message")
-        self.outcome.final = reply
+        self._answer_rest(reply)
         return self._over(closed=True)
 
-    def _finished(self, reply: Reply) -> "Event":
-        """The reply to the final dot."""
-        assert self.outcome is not None
+    def _finished(self, reply: Reply) -> "Event | None":
+        """A reply to the final dot."""
+        outcome = self.outcome
+        assert outcome is not None
         if 300 <= reply.code < 400:
             return self._lost(f"the message was answered with {reply.code}")
-        if self._accepted:
-            self.outcome.final = reply
+        closed = reply.code == _CLOSING
+        if closed or not self._lmtp:
+            self._answer_rest(reply)
+        else:
+            outcome.finals[self._waiting.pop()] = reply
+            if self._waiting:
+                return None
         self._reset_first = False
-        return self._over(closed=reply.code == _CLOSING)
+        return self._over(closed=closed)
+
+    def _answer_rest(self, reply: Reply) -> None:
+        """A reply to the message for all who have none yet."""
+        outcome = self.outcome
+        assert outcome is not None
+        if not self._lmtp:
+            outcome.final = reply if self._accepted else None
+        while self._waiting:
+            outcome.finals[self._waiting.pop()] = reply
 
     def _closing(self, reply: Reply, outcome: Outcome) -> "Event":
         """421 to a command: the answer to all commands that have none yet, if they still mattered."""

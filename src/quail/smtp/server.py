@@ -1,4 +1,4 @@
-"""The server's side of an SMTP session (RFC 5321, 1870, 2034, 2920, 6152, 6531) as a machine without I/O.
+"""The server's side of an SMTP or LMTP session (RFC 5321, 1870, 2033, 2034, 2920, 6152, 6531) as a machine without I/O.
 
 Feed it with receive(), ask next_event() until it returns None, write what take_output() returns, read again. Replies
 gather in the output while there are commands left to look at: that is all that PIPELINING asks for.
@@ -18,6 +18,11 @@ The same bytes give the same events and replies however they are cut into pieces
 what a client sends behind DATA without waiting for 354 is text if DATA was accepted and commands if not, each with its
 reply: the command groups of RFC 2920 need no more, and a client that runs ahead of its 354 is in step with us all the
 same.
+
+LMTP (RFC 2033), where Settings say so, is the same machine with another table of verbs: LHLO in the place of HELO and
+EHLO. Its message has a reply for each recipient that was accepted, in their order. The driver gives one, and it is sent
+as often: the message is queued once for all, so that no recipient can have an answer that others do not have. Replies
+before the message's end (a time-out, a shutdown) close the connection and are sent once.
 
 Where this differs from qmail-smtpd, and why:
 - Enhanced status codes in front (RFC 2034) instead of `(#5.7.1)` at the end; SIZE, SMTPUTF8 are offered.
@@ -60,7 +65,7 @@ _MAX_HELO = 255  # a domain's, section 4.5.3.1.2
 
 
 class Session:
-    """One connection. `helo` is the argument of the last HELO or EHLO, `esmtp` whether it was EHLO.
+    """One connection. `helo` is the argument of the last HELO, EHLO or LHLO, `esmtp` whether it was not HELO.
 
     `waiting` says that the machine waits for recipient_verdict() or message_done(): the driver stops reading from the
     peer then. What it feeds all the same is kept, and that alone is not bounded here.
@@ -88,6 +93,7 @@ class Session:
         "_state",
         "_stopping",
         "_tried",
+        "_verbs",
         "esmtp",
         "helo",
     )
@@ -95,6 +101,7 @@ class Session:
     def __init__(self, settings: Settings) -> None:
         """Nothing is queued before start()."""
         self._settings = settings
+        self._verbs = _LMTP_VERBS if settings.lmtp else _VERBS
         self._state = _COMMAND
         self._buffer = b""  # fed and, from _position on, not yet looked at
         self._position = 0
@@ -129,7 +136,8 @@ class Session:
 
     def start(self) -> None:
         """Queue the greeting."""
-        self._output.append(b"220 %b ESMTP\r\n" % self._settings.greeting)
+        settings = self._settings
+        self._output.append(b"220 %b %b\r\n" % (settings.greeting, b"LMTP" if settings.lmtp else b"ESMTP"))
 
     def receive(self, data: bytes) -> None:
         """Take bytes from the peer; b"" means that no more will come."""
@@ -200,10 +208,9 @@ class Session:
         if self._state == _DONE:
             self._state = _COMMAND
             self._events.clear()  # END, if the driver has not even asked for it
-            self._output.append(reply + b"\r\n")
             if reply[:1] == b"2":
                 self._bad = self._junk = 0
-            self._reset()
+            self._end_message(reply + b"\r\n")
         elif self._state == _DATA and reply[:1] != b"2":
             self._answer = self._answer or reply + b"\r\n"
         elif self._state != _CLOSED:
@@ -248,7 +255,7 @@ class Session:
         if cr < 0 or cr != end - 2:
             return self._bad_command(replies.BAD_LINE_END)
         verb, _, argument = buffer[start:cr].partition(b" ")
-        handler = _VERBS.get(verb) or _VERBS.get(verb.upper())
+        handler = self._verbs.get(verb) or self._verbs.get(verb.upper())
         return handler(self, argument) if handler else self._bad_command(replies.UNIMPLEMENTED)
 
     def _text(self) -> "Event | None":
@@ -266,15 +273,19 @@ class Session:
         self._body = None
         if self._answer:
             self._state = _COMMAND
-            self._output.append(self._answer)
+            self._end_message(self._answer)
             self._answer = b""
-            self._reset()
             return event
         self._state = _DONE
         if not text:
             return _END_EVENT
         self._events.append(_END_EVENT)
         return BODY, text
+
+    def _end_message(self, reply: bytes) -> None:
+        """The reply to a whole message, or, in LMTP, to each of its recipients."""
+        self._output.append(reply * len(self._recipients) if self._settings.lmtp else reply)
+        self._reset()
 
     # ---- endings
 
@@ -327,6 +338,9 @@ class Session:
     def _ehlo(self, argument: bytes) -> "Event | None":
         self._hello(argument, esmtp=True)
         return self._without_mail(self._settings.ehlo)
+
+    def _no_lmtp(self, _: bytes) -> "Event | None":
+        return self._bad_command(replies.SAY_LHLO)
 
     def _hello(self, argument: bytes, *, esmtp: bool) -> None:
         self.helo = argument.strip(b" ")[:_MAX_HELO]
@@ -440,7 +454,7 @@ class Session:
         return self._close(b"221 2.0.0 %b\r\n" % self._settings.greeting, "quit")
 
 
-# ruff: noqa: SLF001  the table of verbs is the class's own
+# ruff: noqa: SLF001  the tables of verbs are the class's own
 _VERBS: "dict[bytes, Callable[[Session, bytes], Event | None]]" = {
     b"MAIL": Session._mail,
     b"RCPT": Session._rcpt,
@@ -453,3 +467,4 @@ _VERBS: "dict[bytes, Callable[[Session, bytes], Event | None]]" = {
     b"HELP": Session._help,
     b"QUIT": Session._quit,
 }
+_LMTP_VERBS = {**_VERBS, b"LHLO": Session._ehlo, b"EHLO": Session._no_lmtp, b"HELO": Session._no_lmtp}

@@ -17,7 +17,7 @@ class Settings:
     not asked. accepts_host gets the bytes behind the last @ as they came; it may raise TemporaryError (451).
     badmailfrom gets the whole sender. local_addresses are IP texts whose literals `box@[IP]` become `box@localiphost`;
     check_recipients says whether the driver decides at RCPT. max_recipients counts each RCPT of a transaction, the
-    refused ones too, so that no transaction can ask for more look-ups than that.
+    refused ones too, so that no transaction can ask for more look-ups than that. lmtp: LMTP is spoken, not SMTP.
     """
 
     __slots__ = (
@@ -27,6 +27,7 @@ class Settings:
         "databytes",
         "ehlo",
         "greeting",
+        "lmtp",
         "local_addresses",
         "localiphost",
         "max_bad_commands",
@@ -53,6 +54,7 @@ class Settings:
         max_bad_commands: int = 20,
         max_junk_commands: int = 100,
         check_recipients: bool = False,
+        lmtp: bool = False,
     ) -> None:
         """Shared by connections whose settings are the same: nothing in it changes."""
         self.greeting = greeting
@@ -68,6 +70,7 @@ class Settings:
         self.max_bad_commands = max_bad_commands or NO_LIMIT
         self.max_junk_commands = max_junk_commands or NO_LIMIT
         self.check_recipients = check_recipients
+        self.lmtp = lmtp
         self.ehlo = (
             b"250-%b\r\n250-PIPELINING\r\n250-8BITMIME\r\n250-SIZE %d\r\n250-SMTPUTF8\r\n250 ENHANCEDSTATUSCODES\r\n"
             % (greeting, databytes)

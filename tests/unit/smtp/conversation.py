@@ -17,7 +17,9 @@ class Talk:
     """One session. `events` has BODY joined, and without what was abandoned later; `output` is all that the peer hears."""
 
     def __init__(self, served=None, **changes):
-        self.session = Session(served or settings(**changes))
+        served = served or settings(**changes)
+        self.session = Session(served)
+        self.lmtp = served.lmtp
         self.events = []
         self.output = b""
         self.reply = ACCEPTED
@@ -49,7 +51,7 @@ class Talk:
     def replies(self):
         """All but the greeting, without the line ends."""
         lines = self.output.split(b"\r\n")
-        assert lines[0] == b"220 " + GREETING + b" ESMTP"
+        assert lines[0] == b"220 " + GREETING + (b" LMTP" if self.lmtp else b" ESMTP")
         assert lines[-1] == b""
         return lines[1:-1]
 
