@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 import pytest
+from tests.remote.lmtphost import LmtpHost
+from tests.remote.smtphost import Hosts
 
 from quail.cdb.maker import Maker
 from quail.cli.init_single import init_single
@@ -199,6 +201,30 @@ def test_a_message_of_a_null_client_loads_nothing_slow(tmp_path):
     (tmp_path / "control/qmqpservers").write_text("127.0.0.1:1\n")
     loaded = loaded_by("qmail.qmail_qmqpc", home=str(tmp_path), stdin=b"x", envelope=b"Fa@b\0Tc@d\0\0")
     assert "quail.queue.qmqp" in loaded
+    assert loaded & (HEAVY | SLOW) == set()
+
+
+def test_a_session_of_qmail_lmtpd_loads_nothing_slow(tmp_path):
+    home = str(tmp_path / "home")
+    init_single(home, name="joe")
+    session = b"LHLO a\r\nMAIL FROM:<a@b>\r\nRCPT TO:<joe@localhost>\r\nDATA\r\nx\r\n.\r\nQUIT\r\n"
+    loaded = loaded_by("qmail.qmail_lmtpd", home=home, stdin=session)
+    assert "quail.users.lookup" in loaded
+    assert loaded & (HEAVY | SLOW) == {"collections"}  # as above
+
+
+def test_a_message_to_an_lmtp_server_loads_nothing_slow(tmp_path):
+    home = str(tmp_path / "home")
+    init_single(home, name="joe")
+    folder = os.open(home, os.O_PATH)
+    server = f"/proc/{os.getpid()}/fd/{folder}/lmtp"  # a path that is short enough for a socket
+    host = LmtpHost()
+    with Hosts() as hosts:
+        hosts.open_path(host, server)
+        told = {**DELIVERY, "RECIPIENT": "a@b"}
+        loaded = loaded_by("qmail.qmail_lmtp", server, home=home, stdin=b"Subject: x\n\nx\n", environment=told)
+    os.close(folder)
+    assert len(host.messages) == 1
     assert loaded & (HEAVY | SLOW) == set()
 
 

@@ -83,13 +83,13 @@ class FakeQueue:
 
 
 class SmtpdProcess:
-    """The program in `home`, with `peer`'s other end as its client."""
+    """The program in `home`, with `socket`'s other end as its client."""
 
-    def __init__(self, home, environment=None):
+    def __init__(self, home, environment=None, *, program="qmail_smtpd"):
         self.socket, theirs = socket.socketpair()
         self.socket.settimeout(60)
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "quail.programs.qmail.qmail_smtpd"],
+            [sys.executable, "-m", f"quail.programs.qmail.{program}"],
             stdin=theirs,
             stdout=theirs,
             stderr=subprocess.PIPE,

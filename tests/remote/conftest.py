@@ -4,7 +4,11 @@ import pytest
 from tests.system_root.conftest import system_home
 
 pytest.register_assert_rewrite(
-    "tests.remote.stage", "tests.remote.cases_connecting", "tests.remote.cases_messages", "tests.remote.cases_smuggling"
+    "tests.remote.stage",
+    "tests.remote.cases_connecting",
+    "tests.remote.cases_lmtp",
+    "tests.remote.cases_messages",
+    "tests.remote.cases_smuggling",
 )
 
 

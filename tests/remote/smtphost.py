@@ -116,7 +116,8 @@ class Talker(asyncio.Protocol):
     def connection_made(self, transport):
         self.transport = transport
         sock = transport.get_extra_info("socket")
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if sock.family != socket.AF_UNIX:
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.connection = Connection(transport.get_extra_info("sockname")[:2], transport.get_extra_info("peername")[:2])
         self.host.connections.append(self.connection)
         self._live.add(self)
@@ -449,15 +450,22 @@ class Hosts:
         self.serve([(host, sock)])
         return sock.getsockname()[1]
 
+    def open_path(self, host, path):
+        """Serve a script on a Unix socket."""
+        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        sock.bind(str(path))
+        sock.listen(4096)
+        self.serve([(host, sock)])
+        return host
+
     def serve(self, pairs):
         """Serve scripts on listening sockets, wherever these were made: (host, socket)."""
         asyncio.run_coroutine_threadsafe(self._serve(list(pairs)), self._loop).result(PATIENCE)
 
     async def _serve(self, pairs):
         for host, sock in pairs:
-            self._servers.append(
-                await self._loop.create_server(partial(host.protocol, host, self._live), sock=sock, backlog=4096)
-            )
+            serve = self._loop.create_unix_server if sock.family == socket.AF_UNIX else self._loop.create_server
+            self._servers.append(await serve(partial(host.protocol, host, self._live), sock=sock, backlog=4096))
 
     def close(self):
         if self._thread.is_alive():

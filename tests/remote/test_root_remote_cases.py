@@ -1,11 +1,11 @@
 """The table of cases_*.py, played all at once in a system home with IPv6, and a part of it in one without."""
 
 import pytest
-from tests.remote import cases_connecting, cases_messages, cases_names, cases_replies, cases_smuggling
+from tests.remote import cases_connecting, cases_lmtp, cases_messages, cases_names, cases_replies, cases_smuggling
 from tests.remote.stage import Stage, check
 from tests.system_root.conftest import system_home
 
-MODULES = (cases_replies, cases_connecting, cases_names, cases_messages, cases_smuggling)
+MODULES = (cases_replies, cases_connecting, cases_names, cases_messages, cases_lmtp, cases_smuggling)
 CASES = [case for module in MODULES for case in module.CASES]
 CONTROL = {"concurrencyremote": "1000", "timeoutconnect": "5", "timeoutremote": "10"}
 

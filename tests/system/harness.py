@@ -181,6 +181,13 @@ class Server:
         ports = json.loads((self.path / "run/ports.json").read_text())
         return int(ports["smtp"].rpartition(":")[2])
 
+    @property
+    def lmtp(self):
+        """Address and port of the first TCP listener for LMTP."""
+        ports = json.loads((self.path / "run/ports.json").read_text())
+        address, _, port = ports["lmtp"].split()[0].rpartition(":")
+        return address, int(port)
+
     def hup(self):
         self.process.send_signal(signal.SIGHUP)
 

@@ -25,8 +25,8 @@ from quail.storage.folders import make_folder
 FOLDER = "bin/.code"
 # Programs that run once for a message or a connection. People, who call the others, do not notice a few milliseconds.
 NAMES = frozenset((
-    "bouncesaying", "condredirect", "except", "forward", "preline", "qmail-inject", "qmail-local", "qmail-qmqpc", "qmail-qmqpd",
-    "qmail-qmtpd", "qmail-queue", "qmail-smtpd", "sendmail",
+    "bouncesaying", "condredirect", "except", "forward", "preline", "qmail-inject", "qmail-lmtp", "qmail-lmtpd",
+    "qmail-local", "qmail-qmqpc", "qmail-qmqpd", "qmail-qmtpd", "qmail-queue", "qmail-smtpd", "sendmail",
 ))  # fmt: skip
 # What a program imports later, but nearly always.
 _ALSO = {"quail.programs.qmail.sendmail": ("quail.programs.qmail.qmail_inject",)}

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 
 from quail.control.reader import Control
 from quail.errors import QuailError, TemporaryError
-from quail.net.listeners import bind_tcp, bind_unix
+from quail.net.listeners import bind_path, bind_tcp, bind_unix
 from quail.oserrors import words
 from quail.services import lspawn, users
 from quail.services.authd import service as authd
@@ -69,7 +69,7 @@ _SERVICES = {
     "users": _Service(users.run, "qmailp", sockets={"users.sock": "qmaild"}),
     "lspawn": _Service(lspawn.run, None, sockets={"lspawn.sock": "qmailq"}),
     "rspawn": _Service(rspawn.run, "qmailr", sockets={"rspawn.sock": "qmailq"}),
-    "smtpd": _Service(smtpd.run, "qmaild", listens=("smtp",), stage=0, grace=10.0, many=True),
+    "smtpd": _Service(smtpd.run, "qmaild", listens=("smtp", "lmtp"), stage=0, grace=10.0, many=True),
     "popd": _Service(popd.run, "qmailpop", listens=("pop3",), stage=0, grace=10.0),
     "authd": _Service(_authd, None, sockets={"authd.sock": "qmailpop"}, needed_for=("pop3",), stage=0, grace=12.0),
 }
@@ -117,7 +117,7 @@ def _listeners(service: _Service, worker: int, sockets: Mapping[str, socket.sock
 def bind(
     names: tuple[str, ...], control: Control, wanted: Mapping[str, int], workers: int, accounts: Accounts | None
 ) -> tuple[dict[str, socket.socket], dict[str, str]]:
-    """Sockets by name, and what TCP ports they have. Nothing stays bound when one can't be.
+    """Sockets by name, and what TCP ports or paths they have. Nothing stays bound when one can't be.
 
     wanted: other ports for the first line of a service.
     """
@@ -129,13 +129,18 @@ def bind(
             service = by_line.get(line)
             if service is None:
                 continue
+            if "/" in address:
+                _refuse_own(line, address)
+                for worker, listener in enumerate(bind_path(line, address, service.workers(workers))):
+                    sockets[f"{line}.{count}.{worker}"] = listener
+                _tell(ports, line, address)
+                continue
             chosen = wanted.get(line, port) if line not in ports else port
             listeners = bind_tcp(line, address, chosen, service.workers(workers))
             for worker, listener in enumerate(listeners):
                 sockets[f"{line}.{count}.{worker}"] = listener
             bound = listeners[0].getsockname()[1]
-            where = f"[{address}]:{bound}" if ":" in address else f"{address}:{bound}"
-            ports[line] = f"{ports[line]} {where}" if line in ports else where
+            _tell(ports, line, f"[{address}]:{bound}" if ":" in address else f"{address}:{bound}")
         for name in names:
             needed_for = _SERVICES[name].needed_for
             if needed_for and not any(line in needed_for for line, _, _ in control.listen()):
@@ -162,6 +167,19 @@ def needed(control: Control) -> tuple[str, ...]:
         for name, service in _SERVICES.items()
         if not (own := {*service.listens, *service.needed_for}) or own & lines
     )
+
+
+def _tell(ports: dict[str, str], line: str, where: str) -> None:
+    ports[line] = f"{ports[line]} {where}" if line in ports else where
+
+
+def _refuse_own(line: str, path: str) -> None:
+    """The sockets between services have names in run/ that no other may take away."""
+    own = {os.path.realpath(f"run/{name}") for service in _SERVICES.values() for name in service.sockets}
+    if os.path.realpath(path) in own:
+        raise TemporaryError(
+            f"{path}, wanted for {line}, is a socket of the services; correct the line in control/listen"
+        )
 
 
 def listening(names: tuple[str, ...]) -> bool:

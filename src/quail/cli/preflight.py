@@ -8,6 +8,7 @@ import stat
 
 from quail.cli.code import dependency_folders, interpreter, library, package, package_parent
 from quail.cli.system.layout import FOLDERS
+from quail.control.reader import Control
 from quail.errors import PermanentError, TemporaryError
 from quail.oserrors import words
 from quail.users.accounts import Accounts
@@ -16,11 +17,13 @@ _MOST_LINKS = 40  # as the kernel
 
 
 def check(home: str, accounts: Accounts) -> None:
-    """Raise PermanentError, naming folder and remedy, unless a system home can run here: its places, and whose folders it has.
+    """Raise PermanentError, naming folder and remedy, unless a system home can run here: its places, whose folders it has, and
+    that the Unix sockets of control/listen stay where they are put.
 
     `home` is absolute and complete.
     """
     check_places(home)
+    check_sockets(home)
     for path, user, _, _ in FOLDERS:
         folder = f"{home}/{path}" if path else home
         wanted = 0 if user == "root" else accounts[user].uid
@@ -44,6 +47,21 @@ def check_places(home: str) -> None:
     for place, what in places.items():
         _check_way(place, f"{what} is in {place}" if os.path.isdir(place) else f"{what} is {place}", listed=True)
     _check_way(home, f"the home is {home}", listed=False)
+
+
+def check_sockets(home: str) -> None:
+    """Raise PermanentError if everybody can write where control/listen wants a Unix socket: somebody could put another one
+    there, and get the mail. A folder may be another account's, such as Postfix's own.
+    """
+    for service, place, _ in Control(f"{home}/control").listen():
+        if "/" not in place:
+            continue
+        for path in _way(os.path.dirname(os.path.join(home, place))):
+            if os.lstat(path).st_mode & stat.S_IWOTH:
+                raise PermanentError(
+                    f"control/listen wants {place} for {service}, and everybody can write in the folder {path}: chmod o-w"
+                    f" {path}, or choose another place"
+                )
 
 
 def _check_way(place: str, what: str, *, listed: bool) -> None:

@@ -61,6 +61,7 @@ def check(home: str) -> list[Problem]:
     problems += _missing(present)
     try:
         problems += _together(Control(directory), present)
+        problems += _socket_folders(home, Control(directory))
     except QuailError:
         pass  # a file that cannot be read is among the problems already
     try:
@@ -222,6 +223,15 @@ def _together(control: Control, present: list[str]) -> Iterator[Problem]:
         if not _is_own(address):
             reason = f"{address} is not an address of this host: no mail goes out from it"
             yield _warn("outgoingip", 0, reason, "write an address that ip addr shows")
+
+
+def _socket_folders(home: str, control: Control) -> Iterator[Problem]:
+    """Where control/listen wants Unix sockets. `run` is made at the start."""
+    for service, place, _ in control.listen():
+        folder = os.path.dirname(os.path.normpath(os.path.join(home, place))) if "/" in place else home
+        if not os.path.isdir(folder) and folder != os.path.normpath(os.path.join(home, "run")):
+            reason = f"{place}, wanted for {service}, is in a folder that is not there"
+            yield Problem("control/listen", 0, ERROR, reason, f"make {folder}, or correct the line")
 
 
 def _is_own(address: str) -> bool:

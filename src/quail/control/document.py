@@ -12,8 +12,8 @@ from quail.control.table import CDB, EACH_RUN, HUP, TABLE, Entry, absent, bounds
 _INTRODUCTION = (
     "The folder control/ of a home has one small text file for each thing that can be set. A file that is not there means the"
     " default. Services run by quail serve read their files when it starts and again on HUP; programs that run for one"
-    " message or connection read them each time (qmail-smtpd alone those of smtpd and users). quail config"
-    " shows and sets them, and quail config check finds mistakes."
+    " message or connection read them each time (qmail-smtpd and qmail-lmtpd those of smtpd and users)."
+    " quail config shows and sets them, and quail config check finds mistakes."
 )
 _KINDS = (
     ("line", "the first line of the file, without blanks and tabs at its end. There are no comments."),
@@ -26,7 +26,13 @@ _KINDS = (
         "pairs",
         "a list of name:value, split at the first colon. Of equal names the last counts; case makes no difference.",
     ),
-    ("listen", "a list of SERVICE ADDRESS:PORT. The address is in digits, one of IPv6 in brackets: smtp [::1]:25."),
+    (
+        "listen",
+        (
+            "a list of SERVICE ADDRESS:PORT. The address is in digits, one of IPv6 in brackets: smtp [::1]:25. In its place"
+            " lmtp can have the path of a Unix socket, from / or from the home on: lmtp run/lmtp."
+        ),
+    ),
     ("cdb", "compiled from another file."),
 )
 _MISREAD = (

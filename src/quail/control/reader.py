@@ -11,11 +11,12 @@ TemporaryError. An integer outside its bounds is taken as the nearest bound, as 
 
 import os
 
-from quail.control.table import CDB, INTEGER, LINE, LIST, LISTEN, PAIRS, SERVED, SERVICES, TABLE, Entry
+from quail.control.table import CDB, INTEGER, LINE, LIST, LISTEN, ON_PATHS, PAIRS, SERVED, SERVICES, TABLE, Entry
 from quail.errors import ConfigError, TemporaryError
 
 _CONTROL_BYTES = bytes([*range(9), *range(11, 32), 127])  # all but tab and line feed
 _DIGITS = b"0123456789"
+MAX_SOCKET_PATH = 107  # bytes; unix(7)
 
 
 def read_file(path: str) -> bytes | None:
@@ -85,7 +86,10 @@ def parse_pairs(path: str, data: bytes) -> dict[bytes, bytes]:
 
 
 def parse_listen(path: str, data: bytes) -> list[tuple[str, str, int]]:
-    """Service, IP address (without brackets), port of each line `SERVICE ADDRESS:PORT`."""
+    """Service, IP address (without brackets), port of each line `SERVICE ADDRESS:PORT`; of `SERVICE PATH`, the path and 0.
+
+    A path is told from an address by the / in it.
+    """
     seen: set[tuple[str, str, int]] = set()
     found = []
     for number, line in parse_list(path, data):
@@ -100,9 +104,12 @@ def parse_listen(path: str, data: bytes) -> list[tuple[str, str, int]]:
             raise ConfigError(path, number, f"unknown service {service}", f"use one of {', '.join(SERVED)}")
         if service not in SERVED:
             raise ConfigError(path, number, f"{service} is not in this version", "put # before the line")
-        address, port = _address(path, number, place)
+        if service in ON_PATHS and "/" in place:
+            address, port = _socket_path(path, number, place), 0
+        else:
+            address, port = _address(path, number, place)
         entry = (service, address, port)
-        if port and entry in seen:
+        if (port or "/" in place) and entry in seen:
             raise ConfigError(path, number, f"{place} is listed twice", "remove one of the two lines")
         seen.add(entry)
         found.append(entry)
@@ -135,6 +142,15 @@ def parse_addresses(path: str, data: bytes) -> dict[int, str]:
             raise ConfigError(path, number, f"is a second address of IPv{version}", "keep one of them")
         found[version] = text
     return found
+
+
+def _socket_path(path: str, number: int, place: str) -> str:
+    if "\\" in place or place.endswith("/") or len(place) > MAX_SOCKET_PATH:
+        remedy = (
+            f"write at most {MAX_SOCKET_PATH} plain characters that end in a name, like run/lmtp or /run/quail/lmtp"
+        )
+        raise ConfigError(path, number, f"{place} can't be the path of a socket", remedy)
+    return place
 
 
 def _address(path: str, number: int, place: str) -> tuple[str, int]:

@@ -1,22 +1,27 @@
 """The relays of control/smtproutes: where mail goes without a look at the MX records (qmail-remote(8)).
 
-    relay   relay:port   192.0.2.1:port   [192.0.2.1]:port   [2001:db8::1]:port   qmtp: before any of these
+    relay   relay:port   192.0.2.1:port   [192.0.2.1]:port   [2001:db8::1]:port   qmtp: or lmtp: before any of these
+    lmtp:/path/to/socket
 
-`qmtp:` is Quail's own: the relay takes QMTP. Digits after it are a port, so that qmtp:209 is a relay by the name of qmtp.
+`qmtp:` and `lmtp:` are Quail's own: the relay takes QMTP, or LMTP by TCP or by a Unix socket. Digits after such a word are a
+port, so that qmtp:209 is a relay by the name of qmtp.
 """
 
-from quail.control.reader import ip_version
+from quail.control.reader import MAX_SOCKET_PATH, ip_version
 from quail.errors import ConfigError
 
-SMTP, QMTP = "smtp", "qmtp"
-PORTS = {SMTP: 25, QMTP: 209}
+SMTP, QMTP, LMTP = "smtp", "qmtp", "lmtp"
+PORTS = {SMTP: 25, QMTP: 209, LMTP: 24}  # LMTP has none of its own, and must not have 25 (RFC 2033 s5); 24 is usual
 
 _HOST = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._"
 _REMEDY = "write host:relay, host:relay:port, or host: for its MX"
 
 
 class Relay:
-    """host: name or IP address, without brackets. is_ip: which of the two. protocol: SMTP or QMTP."""
+    """host: name or IP address, without brackets. is_ip: which of the two. protocol: SMTP, QMTP or LMTP.
+
+    Of a Unix socket host is the path, which begins with /, and port 0.
+    """
 
     __slots__ = ("host", "is_ip", "port", "protocol")
 
@@ -36,8 +41,13 @@ def parse_relay(path: str, number: int, value: bytes) -> Relay | None:
         raise wrong("has a blank in it", "remove the blank")
     protocol, rest = SMTP, value
     first, colon, after = value.partition(b":")
-    if colon and first.lower() == b"qmtp" and not after.isdigit():
-        protocol, rest = QMTP, after
+    word = first.decode("ascii", "replace").lower()
+    if colon and word in (QMTP, LMTP) and not after.isdigit():
+        protocol, rest = word, after
+    if protocol == LMTP and rest[:1] == b"/":
+        if rest[-1:] == b"/" or len(rest) > MAX_SOCKET_PATH:
+            raise wrong("can't be the path of a socket", f"write a path of at most {MAX_SOCKET_PATH} bytes after lmtp:")
+        return Relay(rest, is_ip=False, port=0, protocol=LMTP)
     if rest[:1] == b"[":
         host, bracket, port = rest[1:].partition(b"]")
         is_ip = bracket != b"" and ip_version(host.decode("latin-1")) != 0

@@ -17,8 +17,9 @@ TOP = (1 << 31) - 1  # no wait is longer, and no count larger, than this
 TOP_BYTES = 1 << 62
 
 # What a line of control/listen may begin with, and which of them this version serves.
-SERVICES = ("smtp", "submission", "smtps", "pop3", "pop3s", "qmtp", "qmqp")
-SERVED = ("smtp", "pop3")
+SERVICES = ("smtp", "submission", "smtps", "lmtp", "pop3", "pop3s", "qmtp", "qmqp")
+SERVED = ("smtp", "lmtp", "pop3")
+ON_PATHS = ("lmtp",)  # those that can have a Unix socket in the place of address and port
 
 # Readers that this version does not have, and why. Their files are known, so that a site can bring its control/ along.
 NOT_YET: dict[str, str] = {}
@@ -92,13 +93,13 @@ _QMAIL = (
           doc="local part of the address that double bounces go to; an empty file discards them"),
     Entry("envnoathost", LINE, b"envnoathost", "queue users", me=True, blank=False,
           doc="host part given to a recipient that has none"),
-    Entry("helohost", LINE, None, "rspawn qmail-remote", me=True, required=True, blank=False,
+    Entry("helohost", LINE, None, "rspawn qmail-remote qmail-lmtp", me=True, required=True, blank=False,
           doc="name by which this host greets others"),
     Entry("idhost", LINE, b"idhost", "qmail-inject", me=True, effect=EACH_RUN,
           doc="host part of the Message-ID fields made here"),
     Entry("localiphost", LINE, None, "smtpd", me=True, blank=False,
           doc="replaces the address in a recipient like user@[192.0.2.1] where that is an address of this host"),
-    Entry("locals", LIST, (), "queue users", me=True, required=True, example="example.com",
+    Entry("locals", LIST, (), "queue users smtpd", me=True, required=True, example="example.com",
           doc="domains that are delivered here, to the users of this host"),
     Entry("morercpthosts", LIST, (), "qmail-newmrh", effect=EACH_RUN, example="example.org",
           doc="further domains like those of rcpthosts; qmail-newmrh compiles them into morercpthosts.cdb"),
@@ -117,10 +118,10 @@ _QMAIL = (
     Entry("smtpgreeting", LINE, None, "smtpd", me=True, required=True, blank=False,
           doc="how the SMTP server greets; must begin with the name of this host"),
     Entry("smtproutes", PAIRS, (), "rspawn qmail-remote", example="example.com:relay.example.com:26",
-          doc="lines host:relay or host:relay:port that go before the DNS; host:qmtp:relay for a relay that takes QMTP"),
-    Entry("timeoutconnect", INTEGER, 60, "rspawn qmail-remote", low=1, unit="seconds",
+          doc="lines host:relay or host:relay:port that go before the DNS; with qmtp: or lmtp: before relay, or lmtp:/path"),
+    Entry("timeoutconnect", INTEGER, 60, "rspawn qmail-remote qmail-lmtp", low=1, unit="seconds",
           doc="longest wait for a remote host to take a connection"),
-    Entry("timeoutremote", INTEGER, 1200, "rspawn qmail-remote", low=1, unit="seconds",
+    Entry("timeoutremote", INTEGER, 1200, "rspawn qmail-remote qmail-lmtp", low=1, unit="seconds",
           doc="longest wait for each answer of a remote host"),
     Entry("timeoutsmtpd", INTEGER, 1200, "smtpd", low=1, unit="seconds",
           doc="longest silence of an SMTP client"),
@@ -143,7 +144,7 @@ _OWN = (
     Entry("defaultdelivery", LIST, (b"./Maildir/",), "lspawn authd", blank=False, example="./Maildir/", own=True,
           doc="what happens to mail for a user without a .qmail file, as lines of dot-qmail(5)"),
     Entry("listen", LISTEN, (), "serve", effect=RESTART, example="smtp 127.0.0.1:2525", own=True,
-          doc="lines SERVICE ADDRESS:PORT; a service without a line is not started; port 0 takes any free one"),
+          doc="lines SERVICE ADDRESS:PORT or lmtp PATH; a service without a line is not started; port 0 is any free one"),
     Entry("maxbadcommands", INTEGER, 10, "smtpd", low=1, own=True,
           doc="unknown or malformed commands after which an SMTP client is sent away"),
     # RFC 5321 s4.5.3.1.4 asks for 512 and extensions add to it; the longest address taken is 900 bytes.

@@ -50,4 +50,6 @@ def _values(control: Control, entry: Entry) -> list[bytes]:
 
 
 def _place(service: str, address: str, port: int) -> bytes:
+    if "/" in address:
+        return f"{service} {address}".encode()
     return f"{service} [{address}]:{port}".encode() if ":" in address else f"{service} {address}:{port}".encode()

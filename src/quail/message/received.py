@@ -31,7 +31,7 @@ def from_network(
 
     remote_host, remote_ip, remote_info: TCPREMOTEHOST, TCPREMOTEIP (IPv4 or IPv6), TCPREMOTEINFO; None when not known.
     helo: the argument of HELO or EHLO, None before either; it is shown when it is not remote_host (letter case apart).
-    local: the server's own name. protocol: SMTP, QMTP or QMQP. Bytes that could mislead a reader of the field become "?".
+    local: the server's own name. protocol: SMTP, LMTP, QMTP or QMQP. Bytes that could mislead a reader of the field become "?".
     """
     host = remote_host if remote_host is not None else b"unknown"
     words = [b"Received: from ", host.translate(_CLEAN)]

@@ -3,11 +3,13 @@
 import errno
 import os
 import socket
+import stat
 
 from quail.errors import TemporaryError
 
 BACKLOG = 1024
 _RESERVED = 1023  # ports up to here are root's
+_SOCKET_MODE = 0o666
 
 
 def bind_tcp(service: str, address: str, port: int, count: int = 1) -> list[socket.socket]:
@@ -98,3 +100,49 @@ def bind_unix(path: str, mode: int, owner: int = -1) -> socket.socket:
         listener.close()
         raise TemporaryError(f"unable to listen on {path}: {error.strerror}") from error
     return listener
+
+
+def bind_path(service: str, path: str, count: int = 1) -> list[socket.socket]:
+    """Non-blocking listeners on a Unix socket anywhere, `count` descriptors of one and the same; everybody who can get at its
+    file may connect. What nobody listens on any more is replaced, and nothing else. TemporaryError says what is in the way.
+    """
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK)
+    try:
+        _clear_path(service, path)
+        # The mode comes from the umask: a chmod could be led elsewhere by whoever owns the folder.
+        umask = os.umask(0o777 & ~_SOCKET_MODE)
+        try:
+            listener.bind(path)
+        finally:
+            os.umask(umask)
+        listener.listen(BACKLOG)
+        return [listener, *(listener.dup() for _ in range(count - 1))]
+    except OSError as error:
+        listener.close()
+        raise TemporaryError(f"unable to listen on {path} for {service}: {error.strerror}") from error
+    except TemporaryError:
+        listener.close()
+        raise
+
+
+def _clear_path(service: str, path: str) -> None:
+    """Make room for a socket. OSError, or TemporaryError if what is there is none or is listened on."""
+    try:
+        mode = os.lstat(path).st_mode
+    except FileNotFoundError:
+        return
+    if not stat.S_ISSOCK(mode):
+        raise TemporaryError(
+            f"{path}, wanted for {service}, is there and no socket; remove it, or correct the line in control/listen"
+        )
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK) as probe:
+        try:
+            probe.connect(path)
+        except ConnectionRefusedError:
+            os.unlink(path)
+            return
+        except BlockingIOError:
+            pass  # somebody who has much to do
+    raise TemporaryError(
+        f"{path}, wanted for {service}, is in use by another program; stop that, or correct the line in control/listen"
+    )

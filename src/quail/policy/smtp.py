@@ -1,4 +1,4 @@
-"""What an SMTP session is served with, and what its answers say: one behaviour for smtpd and for qmail-smtpd.
+"""What an SMTP or LMTP session is served with, and what its answers say: one behaviour for smtpd, qmail-smtpd, qmail-lmtpd.
 
 Rules are one state of the control files; `environment` is what tcpserver or the tcprules file has set for a connection
 (TCPREMOTEIP, TCPREMOTEHOST, TCPREMOTEINFO, TCPLOCALHOST, TCPLOCALIP, RELAYCLIENT, DATABYTES: tcp-environ(5),
@@ -34,6 +34,7 @@ class Rules:
         "_kept",
         "_limits",
         "_local_addresses",
+        "_locals",
         "check_recipients",
         "databytes",
         "greeting",
@@ -51,6 +52,7 @@ class Rules:
         self._local_addresses = local_addresses
         self._bad_senders = BadSenders(control.lines("badmailfrom"))
         self._hosts = RecipientHosts(control.lines("rcpthosts"), Follower(control.path("morercpthosts.cdb")))
+        self._locals = frozenset(name.lower() for name in control.lines("locals"))
         self._limits = {
             "max_recipients": control.integer("maxrecipients"),
             "max_command_length": control.integer("maxcommandlength"),
@@ -58,31 +60,38 @@ class Rules:
             "max_bad_commands": control.integer("maxbadcommands"),
             "max_junk_commands": control.integer("maxjunkcommands"),
         }
-        self._kept: dict[tuple[bytes | None, int], Settings] = {}
+        self._kept: dict[tuple[bytes | None, int, bool], Settings] = {}
 
-    def settings(self, environment: Mapping[bytes, bytes]) -> Settings:
-        """Those of a connection; connections that are to be served alike share them."""
-        relayclient = environment.get(b"RELAYCLIENT")
+    def settings(self, environment: Mapping[bytes, bytes], *, lmtp: bool = False) -> Settings:
+        """Those of a connection; connections that are to be served alike share them.
+
+        LMTP hands over what is to be delivered here: RELAYCLIENT does not count, and hosts in control/locals are taken too.
+        """
+        relayclient = None if lmtp else environment.get(b"RELAYCLIENT")
         size = environment.get(b"DATABYTES")
         databytes = self.databytes if size is None else leading_number(size)
-        kept = self._kept.get((relayclient, databytes))
+        kept = self._kept.get((relayclient, databytes, lmtp))
         if kept is not None:
             return kept
         settings = Settings(
             greeting=self.greeting,
             databytes=databytes,
             relayclient=relayclient,
-            accepts_host=self._hosts.accepts,
+            accepts_host=self._takes_by_lmtp if lmtp else self._hosts.accepts,
             badmailfrom=self._bad_senders.refuses,
             local_addresses=self._local_addresses,
             localiphost=self.localiphost,
             check_recipients=self.check_recipients,
+            lmtp=lmtp,
             **self._limits,
         )
         if len(self._kept) >= _MAX_KEPT:
             self._kept.clear()
-        self._kept[relayclient, databytes] = settings
+        self._kept[relayclient, databytes, lmtp] = settings
         return settings
+
+    def _takes_by_lmtp(self, host: bytes) -> bool:
+        return host.lower() in self._locals or self._hosts.accepts(host)
 
 
 def leading_number(text: bytes) -> int:

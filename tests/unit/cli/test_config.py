@@ -226,7 +226,7 @@ def test_next_step_while_quail_serves(home: str, monkeypatch) -> None:
     elsewhere = call(home, "set", "locals", "mail.example.com")
     assert elsewhere.startswith("This counts when quail serve starts next.")  # the number is somebody else's now
     monkeypatch.chdir(home)
-    assert f"To make queue and users read it now: kill -HUP {os.getpid()}" in call(
+    assert f"To make queue and users and smtpd read it now: kill -HUP {os.getpid()}" in call(
         home, "set", "locals", "mail.example.com"
     )
     assert "stopped and started again" in call(home, "set", "smtpdworkers", "3")

@@ -153,3 +153,28 @@ class TestHome:
         text = f"{home}/{path} belongs to uid 1234 instead of {user}: chown -R {user} {home}/{path}"
         with pytest.raises(PermanentError, match=text):
             preflight.check(home, ACCOUNTS)
+
+
+def listen_at(place, path):
+    os.makedirs(f"{place}/var/qmail/control", exist_ok=True)
+    with open(f"{place}/var/qmail/control/listen", "w", encoding="ascii") as file:
+        file.write(f"smtp 0.0.0.0:25\nlmtp {path}\n")
+
+
+def test_sockets_where_others_can_t_put_one(place):
+    os.makedirs(f"{place}/spool/private")
+    os.chown(f"{place}/spool/private", 9999, 9999)
+    for path in ("run/lmtp", f"{place}/spool/private/lmtp"):
+        listen_at(place, path)
+        preflight.check_sockets(f"{place}/var/qmail")
+
+
+@pytest.mark.parametrize("mode", [0o757, 0o1777])
+def test_sockets_where_everybody_can_put_one(place, mode):
+    os.makedirs(f"{place}/spool/private")
+    os.chmod(f"{place}/spool", mode)
+    listen_at(place, f"{place}/spool/private/lmtp")
+    with pytest.raises(
+        PermanentError, match=f"everybody can write in the folder {place}/spool: chmod o-w {place}/spool, or"
+    ):
+        preflight.check_sockets(f"{place}/var/qmail")

@@ -6,6 +6,7 @@ import pytest
 
 from quail.control.reader import Control, ip_version, parse_listen
 from quail.control.table import CDB, INTEGER, LINE, LIST, LISTEN, PAIRS, TABLE
+from quail.control.view import view
 from quail.errors import ConfigError, TemporaryError
 
 
@@ -263,6 +264,28 @@ def test_bad_addresses(control: Control, line: bytes, reason: str) -> None:
 )
 def test_ip_version(text: str, version: int) -> None:
     assert ip_version(text) == version
+
+
+def test_paths(control: Control) -> None:
+    put(control, "listen", b"lmtp run/lmtp\nlmtp /run/quail/lmtp\nlmtp 127.0.0.1:24\n")
+    assert control.listen() == [("lmtp", "run/lmtp", 0), ("lmtp", "/run/quail/lmtp", 0), ("lmtp", "127.0.0.1", 24)]
+    assert view(control, TABLE["listen"]).values == [b"lmtp run/lmtp", b"lmtp /run/quail/lmtp", b"lmtp 127.0.0.1:24"]
+
+
+@pytest.mark.parametrize(
+    "path", [b"run/", b"/", b"/r\xfcn/lmtp", b"/" + b"x" * 107], ids=["folder", "root", "8 bits", "long"]
+)
+def test_bad_paths(control: Control, path: bytes) -> None:
+    assert refused(control, "listen", b"lmtp " + path + b"\n").reason.endswith("can't be the path of a socket")
+
+
+def test_only_lmtp_has_paths(control: Control) -> None:
+    assert refused(control, "listen", b"smtp run/smtp\n").reason == "run/smtp does not begin with an IP address"
+
+
+def test_the_same_path_twice() -> None:
+    with pytest.raises(ConfigError, match=r"line 2: run/lmtp is listed twice"):
+        parse_listen("listen", b"lmtp run/lmtp\nlmtp run/lmtp\n")
 
 
 def test_the_same_place_twice() -> None:

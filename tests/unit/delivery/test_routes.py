@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from quail.control.reader import parse_pairs
-from quail.control.routes import QMTP, SMTP, Relay, parse_relay
+from quail.control.routes import LMTP, QMTP, SMTP, Relay, parse_relay
 from quail.delivery.remote.routes import SmtpRoutes
 from quail.errors import ConfigError
 
@@ -99,6 +99,11 @@ def test_the_relay_of_the_worked_examples():
         (b"qmtp:209", (b"qmtp", False, 209, SMTP)),
         (b"qmtp:qmtp:209", (b"qmtp", False, 209, QMTP)),
         (b"10.example", (b"10.example", False, 25, SMTP)),
+        (b"lmtp:relay", (b"relay", False, 24, LMTP)),
+        (b"LMTP:[::1]:2424", (b"::1", True, 2424, LMTP)),
+        (b"lmtp:24", (b"lmtp", False, 24, SMTP)),
+        (b"lmtp:/run/dovecot/lmtp", (b"/run/dovecot/lmtp", False, 0, LMTP)),
+        (b"lmtp:/a:b", (b"/a:b", False, 0, LMTP)),
     ],
 )
 def test_forms(value, relay):
@@ -137,6 +142,12 @@ def test_forms(value, relay):
         (b"192.0.2.256", "is neither a name nor an IP address"),
         (b"192.0.2", "is neither a name nor an IP address"),
         (b"10.1.", "is neither a name nor an IP address"),
+        (b"/run/dovecot/lmtp", "names no host"),
+        (b"qmtp:/run/dovecot/lmtp", "names no host"),
+        (b"lmtp:run/dovecot/lmtp", "names no host"),
+        (b"lmtp:/", "can't be the path of a socket"),
+        (b"lmtp:/run/", "can't be the path of a socket"),
+        (b"lmtp:/" + b"x" * 107, "can't be the path of a socket"),
     ],
 )
 def test_values_that_name_no_relay(value, reason):
@@ -157,16 +168,16 @@ ADDRESSES = st.ip_addresses().map(lambda ip: str(ip).encode())
 PORTS = st.none() | st.integers(1, 65535)
 
 
-@given(host=NAMES | ADDRESSES, port=PORTS, qmtp=st.booleans(), brackets=st.booleans())
-def test_what_is_written_is_read(host, port, qmtp, brackets):
+@given(host=NAMES | ADDRESSES, port=PORTS, protocol=st.sampled_from([SMTP, QMTP, LMTP]), brackets=st.booleans())
+def test_what_is_written_is_read(host, port, protocol, brackets):
     is_ip = host[:1].isdigit() or b":" in host
     text = b"[%b]" % host if b":" in host or (is_ip and brackets) else host
-    value = (b"qmtp:" if qmtp else b"") + text + (b"" if port is None else b":%d" % port)
-    expected = (host, is_ip, port or (209 if qmtp else 25), QMTP if qmtp else SMTP)
+    value = (protocol.encode() + b":" if protocol != SMTP else b"") + text + (b"" if port is None else b":%d" % port)
+    expected = (host, is_ip, port or {SMTP: 25, QMTP: 209, LMTP: 24}[protocol], protocol)
     assert shown(parse_relay(PATH, 1, value)) == expected
 
 
-@given(st.binary(max_size=40) | st.text("qmtp:[]0129.abf\0 ", max_size=20).map(str.encode))
+@given(st.binary(max_size=40) | st.text("qlmtp:/[]0129.abf\0 ", max_size=20).map(str.encode))
 def test_any_value_is_a_relay_or_an_error(value):
     try:
         relay = parse_relay(PATH, 1, value)
@@ -175,8 +186,11 @@ def test_any_value_is_a_relay_or_an_error(value):
     if relay is None:
         assert value == b""
         return
-    assert 0 < relay.port < 65536
     assert relay.host in value
+    if relay.host.startswith(b"/"):
+        assert (relay.port, relay.protocol) == (0, LMTP)
+        return
+    assert 0 < relay.port < 65536
     if relay.is_ip:
         ipaddress.ip_address(relay.host.decode())
     else:

@@ -63,7 +63,7 @@ class FakeService:
     def count(self, session, _peer):
         session.counted = True
 
-    def admit(self, _session, _peer, _name):
+    def admit(self, _session, _peer, _name, _info):
         if self.verdict is not None:
             return self.verdict
         return Settings(

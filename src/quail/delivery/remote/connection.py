@@ -1,6 +1,7 @@
 """One connection to a host that takes mail: what SMTP and QMTP have in common."""
 
 import asyncio
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import cast
@@ -43,7 +44,7 @@ class Connection(asyncio.Protocol, ABC):
         self.closed = False
         self._loop = loop
         self._gone = gone
-        self._name = target.address.encode()
+        self._name = os.fsencode(target.address)
         self._transport: asyncio.Transport | None = None
         self._waits = True  # for the host to say something
         self._quitting = False

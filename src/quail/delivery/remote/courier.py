@@ -6,22 +6,25 @@ at once, and to whom, is decided by the queue.
 
 import asyncio
 import errno
+import os
 import random
 import socket
 import time
 from collections.abc import Callable
 from functools import partial
 
-from quail.control.routes import QMTP
+from quail.control.routes import LMTP, QMTP
 from quail.delivery.remote import report
 from quail.delivery.remote.connection import Connection, StaleError, UnfitError
 from quail.delivery.remote.exchangers import NoTargetError, Search, Target
+from quail.delivery.remote.lmtp_connection import LmtpConnection
 from quail.delivery.remote.message import Mail, UnreadableError
 from quail.delivery.remote.qmtp_connection import QmtpConnection
-from quail.delivery.remote.report import RECIPIENT_ACCEPTED, SOFT, Result
+from quail.delivery.remote.report import SOFT, Result
 from quail.delivery.remote.settings import Settings
 from quail.delivery.remote.smtp_connection import SmtpConnection
 from quail.net.resolver import Resolver
+from quail.oserrors import words
 from quail.smtp.client import sendable
 from quail.storage.tcpto import Tcpto
 
@@ -31,6 +34,7 @@ MAX_KEPT = 500
 MAX_MAILS = 100  # on one connection
 MAX_AGE = 300.0  # seconds of a connection that is used again
 _ROUNDS = 5  # of control/timeoutconnect: after so long no further address is tried
+_BUSY = 0.05  # seconds between tries of a Unix socket that has no room
 _INTERFACES_EVERY = 10.0  # seconds between looks at this host's own addresses
 _FULL = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM))
 _NO_PORT = getattr(socket, "IP_BIND_ADDRESS_NO_PORT", 24)  # ip(7): the port is chosen at connect, for each peer anew
@@ -80,10 +84,10 @@ class Courier:
                         pass
                 left = [target for target in group if not self._is_slow(target)]
                 while left and self._loop.time() < last_try:
-                    connection = await self._connect(left, settings)
-                    if connection is None:
-                        continue
                     try:
+                        connection = await self._connect(left, settings)
+                        if connection is None:
+                            continue
                         await connection.ready()
                     except UnfitError as unfit:
                         failure = unfit.result
@@ -106,11 +110,13 @@ class Courier:
     # Connections.
 
     def _is_slow(self, target: Target) -> bool:
-        return self._tcpto.is_slow(target.address, self._now(), random.getrandbits(5))
+        return not target.is_path and self._tcpto.is_slow(target.address, self._now(), random.getrandbits(5))
 
     async def _connect(self, left: list[Target], settings: Settings) -> Connection | None:
         """To the first that takes it; those that were tried are gone from `left`. OSError when there are no sockets."""
         first = left.pop(0)
+        if first.is_path:
+            return await self._dial_path(first, settings)
         if ":" not in first.address or not left or ":" in left[0].address:
             return await self._dial(first, settings)
         racers = {self._loop.create_task(self._dial(first, settings)): first}
@@ -167,10 +173,38 @@ class Courier:
         self._open.add(connection)
         return connection
 
+    async def _dial_path(self, target: Target, settings: Settings) -> Connection:
+        """UnfitError, with the reason, if there is nobody; OSError when there are no sockets."""
+        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK)
+        last_try = self._loop.time() + settings.connect_timeout
+        try:
+            while True:
+                try:
+                    sock.connect(target.address)
+                    break
+                except BlockingIOError:  # as many wait for it as can; nothing tells when that changes (connect(2))
+                    if self._loop.time() >= last_try:
+                        raise
+                    await asyncio.sleep(_BUSY)
+            _, protocol = await self._loop.create_unix_connection(partial(self._protocol, target, settings), sock=sock)
+        except OSError as error:
+            sock.close()
+            if error.errno in _FULL:
+                raise
+            code = errno.errorcode.get(error.errno or 0, "unknown")
+            text = report.NO_SOCKET % (os.fsencode(target.address), words(error).encode(), code.encode())
+            raise UnfitError(report.later(text, host_down=True)) from error
+        except asyncio.CancelledError:
+            sock.close()
+            raise
+        self._open.add(protocol)
+        return protocol
+
     def _protocol(self, target: Target, settings: Settings) -> Connection:
         if target.protocol == QMTP:
             return QmtpConnection(self._loop, target, settings.timeout, self._gone)
-        return SmtpConnection(self._loop, target, settings.timeout, self._gone, settings.helo)
+        kind = LmtpConnection if target.protocol == LMTP else SmtpConnection
+        return kind(self._loop, target, settings.timeout, self._gone, settings.helo)
 
     def _take(self, group: list[Target]) -> Connection | None:
         """A connection that was kept and leads to one of the targets."""
@@ -213,15 +247,12 @@ class Courier:
                     more = await connection.deliver(rest)
                 except StaleError:
                     break
-                taken = [
-                    place
-                    for place, record in zip(again, more.recipients, strict=False)
-                    if record is RECIPIENT_ACCEPTED and more.message.letter == report.DELIVERED
-                ]
-                for place in taken:
-                    result.recipients[place] = RECIPIENT_ACCEPTED
-                if not taken:
+                if more.message.letter != report.DELIVERED:
                     break
+                # Nobody who was answered is asked for again, or a host that always says so would be asked for ever.
+                for place, record in zip(again, more.recipients, strict=False):
+                    if record is not None:
+                        result.recipients[place] = record
         except BaseException:
             connection.abort()
             raise

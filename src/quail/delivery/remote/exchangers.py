@@ -6,6 +6,7 @@ host itself is in a group, that group and all after it are left out: what could 
 
 import asyncio
 import ipaddress
+import os
 import random
 
 from quail.control.routes import SMTP, Relay
@@ -19,16 +20,23 @@ _MOST_HOSTS = 100  # of equal preference that are looked up; more is no honest s
 
 
 class Target:
-    """One address to connect to. `direct`: found by the DNS or as a literal, not named by the operator."""
+    """One address to connect to. `direct`: found by the DNS or as a literal, not named by the operator. `is_path`: it is a
+    Unix socket's path.
+    """
 
     __slots__ = ("address", "direct", "port", "protocol")
 
     def __init__(self, address: str, port: int, protocol: str, *, direct: bool) -> None:
-        """`address` is an IP address; `protocol` smtp or qmtp."""
+        """`address` is an IP address or an absolute path; `protocol` smtp, qmtp or lmtp."""
         self.address = address
         self.port = port
         self.protocol = protocol
         self.direct = direct
+
+    @property
+    def is_path(self) -> bool:
+        """Whether it is a Unix socket."""
+        return self.address.startswith("/")
 
     @property
     def key(self) -> tuple[str, int, str]:
@@ -116,7 +124,9 @@ class Search:
 
     async def _relay(self, relay: Relay) -> list[Target]:
         """By its addresses alone, without MX. That it does not exist is the operator's mistake: mail waits for him."""
-        if relay.is_ip:
+        if relay.host.startswith(b"/"):
+            addresses = [os.fsdecode(relay.host)]
+        elif relay.is_ip:
             addresses = [relay.host.decode()]
         else:
             try:

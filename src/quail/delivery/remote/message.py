@@ -1,7 +1,7 @@
 """A message on its way out: its envelope, and its text as stored, inline or in a file."""
 
 import os
-from collections.abc import Iterator
+from _collections_abc import Iterator
 
 from quail.smtp.outgoing import Encoder, encode
 
@@ -85,6 +85,21 @@ class Mail:
         for piece in self.chunks():
             yield encoder.feed(piece)
         yield encoder.finish()
+
+
+def whole(fd: int) -> int:
+    """A descriptor whose whole content is what is left of this one, which may be a pipe: itself, or a copy. OSError."""
+    try:
+        if os.lseek(fd, 0, os.SEEK_CUR) == 0:
+            return fd
+    except OSError:
+        pass  # a pipe
+    copy = os.memfd_create("message", os.MFD_CLOEXEC)
+    while piece := os.read(fd, CHUNK):
+        view = memoryview(piece)
+        while view:
+            view = view[os.write(copy, view) :]
+    return copy
 
 
 def _size(fd: int) -> int:

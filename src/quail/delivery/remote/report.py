@@ -18,6 +18,7 @@ TOO_LARGE = b"%b takes messages of %d bytes at most; this one has %d. (#5.3.4)"
 UNREADABLE = b"Unable to read message. (#4.3.0)"
 NO_RESOURCES = b"System resources temporarily unavailable. (#4.3.0)"
 NO_CONNECTION = b"Sorry, I wasn't able to establish an SMTP connection. (#4.4.1)"
+NO_SOCKET = b"Sorry, I wasn't able to connect to the LMTP server at %b: %b (%b). (#4.4.1)"
 HOST_UNRESOLVED = b"Sorry, I couldn't find any host by that name. (#4.1.2)"
 NO_SUCH_HOST = b"Sorry, I couldn't find any host named %b. (#5.1.2)"
 NO_EXCHANGER = b"Sorry, I couldn't find a mail exchanger or IP address. (#5.4.4)"
@@ -88,7 +89,10 @@ def together(results: list[tuple[int, Result]]) -> Result:
     for count, result in results:
         for place in range(count):
             letter, text = result.of(place)
-            records.append(RECIPIENT_ACCEPTED if letter == DELIVERED else Record(_OF_RECIPIENT[letter], text))
+            if letter == DELIVERED:
+                records.append(result.recipients[place] or RECIPIENT_ACCEPTED)
+            else:
+                records.append(Record(_OF_RECIPIENT[letter], text))
     return Result(whole, records)
 
 

@@ -25,11 +25,13 @@ class SmtpConnection(Connection):
         patience: float,
         gone: Callable[[Connection], None],
         helo: bytes,
+        *,
+        lmtp: bool = False,
     ) -> None:
         """`helo`: the name to greet with."""
         super().__init__(loop, target, patience, gone)
         self._helo = helo
-        self._machine = Client(helo)
+        self._machine = Client(helo, lmtp=lmtp)
         self._waiter: asyncio.Future[tuple[object, ...]] | None = None
         self._verdict: tuple[object, ...] | None = None  # an event that nobody has waited for yet
         self._mail: Mail | None = None
@@ -180,6 +182,10 @@ class SmtpConnection(Connection):
         return Record(HARD if reply.code >= 500 else SOFT, text, reply.code)
 
     def _result(self, outcome: Outcome) -> Result:
+        return self._refused(outcome) or self._told(outcome)
+
+    def _refused(self, outcome: Outcome) -> Result | None:
+        """What it comes to if nobody has got the message, which was not sent then."""
         name = self._name
         if outcome.sender.code >= 400:
             text = report.said(b"Connected to %b but sender was rejected." % name, outcome.sender)
@@ -190,6 +196,12 @@ class SmtpConnection(Connection):
         if outcome.data is not None and outcome.data.code >= 400:
             text = report.said(name + b" failed on DATA command.", outcome.data)
             return Result(Record(report.by_code(outcome.data), text), records)
+        return None
+
+    def _told(self, outcome: Outcome) -> Result:
+        """What it comes to after the message."""
+        name = self._name
+        records = self._records(outcome.recipients)
         assert outcome.final is not None
         if outcome.final.code >= 400:
             text = report.said(name + b" failed after I sent the message.", outcome.final)

@@ -1,17 +1,16 @@
 """usage: qmail-remote host sender recip [ recip ... ] < message
 
-Deliver the message to the recipients at host, over SMTP, or over QMTP if control/smtproutes says so. What became of it is
-printed, in records that end with NUL (qmail-remote(8)). Exit 0, always.
+Deliver the message to the recipients at host, over SMTP, or over QMTP or LMTP if control/smtproutes says so. What became of
+it is printed, in records that end with NUL (qmail-remote(8)). Exit 0, always.
 """
 
 import asyncio
-import os
 import time
 
 from quail.control.reader import Control
 from quail.delivery.remote import report
 from quail.delivery.remote.courier import Courier
-from quail.delivery.remote.message import Mail, UnreadableError
+from quail.delivery.remote.message import Mail, UnreadableError, whole
 from quail.delivery.remote.report import Result, together
 from quail.delivery.remote.settings import Settings
 from quail.errors import QuailError, TemporaryError
@@ -25,7 +24,6 @@ _IMPROPER = b"I (qmail-remote) was invoked improperly. (#5.3.5)"
 _NO_HOME = b"Unable to switch to home directory. (#4.3.0)"
 _NO_CONTROL = b"Unable to read control files. (#4.3.0)"
 _TICK = 1.0  # seconds
-_CHUNK = 1 << 16
 _STDIN = 0
 
 
@@ -52,25 +50,10 @@ def _run(args: list[bytes]) -> Result:
         say(f"qmail-remote: {error}")
         return report.later(_NO_CONTROL)
     try:
-        mail = Mail(host, sender, recipients, b"", _message())
+        mail = Mail(host, sender, recipients, b"", whole(_STDIN))
     except (OSError, UnreadableError):
         return report.later(report.UNREADABLE)
     return asyncio.run(_deliver(mail, settings, Resolver(nameservers=servers)))
-
-
-def _message() -> int:
-    """A descriptor whose whole content is the message: the rest of descriptor 0, which may be a pipe. OSError."""
-    try:
-        if os.lseek(_STDIN, 0, os.SEEK_CUR) == 0:
-            return _STDIN
-    except OSError:
-        pass  # a pipe
-    copy = os.memfd_create("message", os.MFD_CLOEXEC)
-    while piece := os.read(_STDIN, _CHUNK):
-        view = memoryview(piece)
-        while view:
-            view = view[os.write(copy, view) :]
-    return copy
 
 
 async def _deliver(mail: Mail, settings: Settings, resolver: Resolver) -> Result:

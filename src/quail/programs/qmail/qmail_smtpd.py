@@ -33,18 +33,23 @@ if TYPE_CHECKING:  # see quail.smtp.server
 
 @program("qmail-smtpd", takes=0)
 def main(_args: list[bytes]) -> int:
+    return serve("qmail-smtpd")
+
+
+def serve(name: str, *, lmtp: bool = False) -> int:
+    """Serve descriptors 0 and 1 under this name, which is said on stderr; the exit code."""
     signal.signal(signal.SIGPIPE, signal.SIG_IGN)
     try:
         try:
             enter_home()
             control = Control()
             rules = Rules(control, local_addresses())
-            letter_of = judge(control, lambda text: say(f"qmail-smtpd: {text}"))
+            letter_of = judge(control, lambda text: say(f"{name}: {text}"))
         except QuailError as error:
-            say(f"qmail-smtpd: fatal: {error}")
+            say(f"{name}: fatal: {error}")
             Pump(0, 1, _START_TIMEOUT).write(UNREADABLE_CONTROLS + b"\r\n")
             return 1
-        server = Server(rules, letter_of, Pump(0, 1, rules.timeout), _queue())
+        server = Server(name, rules, letter_of, Pump(0, 1, rules.timeout), _queue(), lmtp=lmtp)
         return 0 if server.serve() == "quit" else 1
     except PeerGoneError:
         return 1
@@ -68,9 +73,18 @@ class Server:
     """One session between the machine and the descriptors."""
 
     def __init__(
-        self, rules: Rules, letter_of: Callable[[bytes], bytes], pump: Pump, client: "Client | QueueProgram"
+        self,
+        name: str,
+        rules: Rules,
+        letter_of: Callable[[bytes], bytes],
+        pump: Pump,
+        client: "Client | QueueProgram",
+        *,
+        lmtp: bool,
     ) -> None:
-        self._session = Session(rules.settings(os.environb))
+        self._name = name
+        self._protocol = b"LMTP" if lmtp else b"SMTP"
+        self._session = Session(rules.settings(os.environb, lmtp=lmtp))
         self._letter_of = letter_of
         self._pump = pump
         self._client = client
@@ -115,12 +129,12 @@ class Server:
             return
         except (OSError, PeerError) as error:
             why = f"{words(error)} (does quail serve run?)" if isinstance(error, OSError) else error
-            say(f"qmail-smtpd: unable to hand the message to the queue: {why}")
+            say(f"{self._name}: unable to hand the message to the queue: {why}")
             answer = QUEUE_GONE
         self._session.message_done(answer)
 
     def _text(self) -> Iterator[bytes]:
-        yield received(os.environb, self._session.helo, time.time())
+        yield received(os.environb, self._session.helo, time.time(), self._protocol)
         while True:
             event = self._next()
             if event[0] == BODY:

@@ -5,6 +5,7 @@ all sessions. What is spoken is the service's own.
 import asyncio
 import os
 import signal
+import socket
 from collections.abc import Callable
 from typing import Protocol
 
@@ -20,6 +21,7 @@ from quail.net.tcprules import Rules
 from quail.services.inbound.census import Census
 from quail.supervise.context import Context
 
+LOCAL = "local"  # the address of those who connect by a Unix socket
 NAME_PATIENCE = 5.0  # seconds that looking up a peer's name may take
 _SWEEP = 1.0  # seconds between looks at silent sessions
 _GRACE = 8.0  # seconds that sessions get at TERM
@@ -110,14 +112,24 @@ class Worker:
         lines, self._lines = self._lines, []
         self._context.log.lines(lines)
 
+    def session_for(self, line: str, *, local: bool) -> Callable[[], asyncio.BaseProtocol]:
+        """What makes a session for each connection to a listener: `line` is its word in control/listen, `local` whether it is a
+        Unix socket.
+        """
+        del line, local
+        return self._session
+
     async def start(self) -> None:
         """Listen."""
         loop = self.loop
         loop.add_signal_handler(signal.SIGTERM, self._terminate)
         loop.add_signal_handler(signal.SIGHUP, self._hang_up)
         loop.add_reader(self._context.life_fd, os._exit, 111)
-        for listener in self._context.sockets.values():
-            self._servers.append(await loop.create_server(self._session, sock=listener))
+        for name, listener in self._context.sockets.items():
+            local = listener.family == socket.AF_UNIX
+            make = self.session_for(name.partition(".")[0], local=local)
+            serve = loop.create_unix_server if local else loop.create_server
+            self._servers.append(await serve(make, sock=listener))
         self._sweep()
 
     def enter(self, session: Session, peer: str) -> bool:
@@ -130,18 +142,20 @@ class Worker:
         session.counted = True
         return True
 
-    def environment(self, peer: str, name: bytes | None) -> dict[bytes, bytes] | None:
-        """What the access rules say about a peer (variables of tcp-environ(5)), None if they deny it. `name` is the peer's,
-        None if it isn't known. TemporaryError if the rules can't be read.
+    def environment(self, peer: str, name: bytes | None, info: bytes | None = None) -> dict[bytes, bytes] | None:
+        """What the access rules say about a peer (variables of tcp-environ(5)), None if they deny it. `peer` is an address or
+        LOCAL, `name` its name, `info` who is there; None if that isn't known. TemporaryError if the rules can't be read.
         """
-        decision = self._rules.decide(peer.encode(), name)
+        decision = self._rules.decide(peer.encode(), name, info)
         if decision.deny:
-            self.log(f"{peer} denied by rule {(decision.rule or b'').decode('ascii', 'replace')}:")
+            who = f"{info.decode()}@{peer}" if info is not None else peer
+            self.log(f"{who} denied by rule {(decision.rule or b'').decode('ascii', 'replace')}:")
             return None
         return {
             b"TCPREMOTEIP": peer.encode(),
             b"TCPLOCALHOST": self._local_name,
             **({b"TCPREMOTEHOST": name} if name is not None else {}),
+            **({b"TCPREMOTEINFO": info} if info is not None else {}),
             **dict(decision.environment),
         }
 

@@ -1,6 +1,7 @@
 """One smtpd worker: what its sessions share."""
 
 import asyncio
+from collections.abc import Callable
 
 from quail.control.reader import Control
 from quail.errors import TemporaryError
@@ -22,7 +23,7 @@ class Smtpd(worker.Worker):
 
     def __init__(self, context: Context, loop: asyncio.AbstractEventLoop) -> None:
         """As Worker's."""
-        super().__init__(context, loop, rules="smtp", session=lambda: SmtpSession(self))
+        super().__init__(context, loop, rules="smtp", session=self.session_for("smtp", local=False))
         self.pool = HandoffPool(loop, "run/queue.sock")
         self.recipients = Recipients(loop, "run/users.sock")
 
@@ -31,25 +32,30 @@ class Smtpd(worker.Worker):
         self._policy = policy.Rules(control, local_addresses())
         self.patience = self._policy.timeout
 
+    def session_for(self, line: str, *, local: bool) -> Callable[[], asyncio.BaseProtocol]:
+        """See Worker."""
+        lmtp = line == "lmtp"
+        return lambda: SmtpSession(self, lmtp=lmtp, local=local)
+
     def count(self, session: SmtpSession, peer: str) -> bytes | None:
         """None if one more is within the limits; else what to say before the connection is closed."""
         if self.stopping:
             return STOPPING
         return None if self.enter(session, peer) else TOO_MANY_CONNECTIONS
 
-    def admit(self, session: SmtpSession, peer: str, name: bytes | None) -> Settings | bytes:
+    def admit(self, session: SmtpSession, peer: str, name: bytes | None, info: bytes | None) -> Settings | bytes:
         """What the session is served with; or what to say before the connection is closed, which may be nothing.
 
-        `name` is the peer's, None if it isn't known.
+        As Worker.environment has it: `peer` an address or LOCAL, `name` its name and `info` who is there, if they are known.
         """
         if self.stopping:
             return STOPPING
         try:
-            environment = self.environment(peer, name)
+            environment = self.environment(peer, name, info)
             if environment is None:
                 return b""
             session.environment = environment
-            return self._policy.settings(environment)
+            return self._policy.settings(environment, lmtp=session.lmtp)
         except TemporaryError as error:
             self.log(f"warning: {peer} dropped: {error}")
             return policy.UNREADABLE_CONTROLS

@@ -1,6 +1,8 @@
-"""One SMTP session: the protocol machine between the peer, the users service and the queue."""
+"""One SMTP or LMTP session: the protocol machine between the peer, the users service and the queue."""
 
 import asyncio
+import socket
+import struct
 import time
 from typing import TYPE_CHECKING, cast
 
@@ -10,7 +12,7 @@ from quail.policy import smtp as policy
 from quail.queue.handover import END as END_OF_MESSAGE
 from quail.queue.handover import Reply, encode_envelope
 from quail.services.inbound.handoff import Handoff
-from quail.services.inbound.worker import NAME_PATIENCE
+from quail.services.inbound.worker import LOCAL, NAME_PATIENCE
 from quail.smtp.server import ABANDON, BEGIN, BODY, CLOSE, END, RECIPIENT, Session
 
 if TYPE_CHECKING:
@@ -19,15 +21,22 @@ if TYPE_CHECKING:
 _GATHER = 32 << 10  # bytes of a message kept here before it has to be streamed to the queue
 _LINGER = 30.0  # seconds that a peer gets to take the last reply
 _HIGH_WATER = 256 << 10  # bytes that a peer may send ahead while it has to wait
+_PEER = struct.Struct("=iII")  # pid, uid, gid: unix(7), SO_PEERCRED
 
 
 class SmtpSession(asyncio.Protocol):
-    """`last` is when the peer was last heard, in the event loop's time; `environment` what its rule says, and its address."""
+    """`last` is when the peer was last heard, in the event loop's time; `environment` what its rule says, and its address.
+
+    Who has come by a Unix socket is called UID@local, by the uid that the kernel tells: so it is counted, logged, and looked
+    up in the access rules.
+    """
 
     __slots__ = (
         "_ahead",
         "_early",
         "_handoff",
+        "_info",
+        "_local",
         "_machine",
         "_message",
         "_message_size",
@@ -43,14 +52,18 @@ class SmtpSession(asyncio.Protocol):
         "counted",
         "environment",
         "last",
+        "lmtp",
     )  # fmt: skip
 
-    def __init__(self, service: "Smtpd") -> None:
-        """Made for each accepted connection."""
+    def __init__(self, service: "Smtpd", *, lmtp: bool = False, local: bool = False) -> None:
+        """Made for each accepted connection. local: to a Unix socket."""
         self._service = service
         self._transport: asyncio.Transport | None = None
         self._machine: Session | None = None
         self._peer = ""
+        self._info: bytes | None = None
+        self._local = local
+        self.lmtp = lmtp
         self._handoff: Handoff | None = None
         self._message: list[bytes] = []
         self._message_size = 0
@@ -73,16 +86,21 @@ class SmtpSession(asyncio.Protocol):
         self._transport = cast(asyncio.Transport, transport)
         service = self._service
         self.last = service.loop.time()
-        peer = transport.get_extra_info("peername")
-        if not peer:  # it has gone again already
-            transport.close()
-            return
-        self._peer = peer[0]
+        if self._local:
+            uid = _uid_of(transport.get_extra_info("socket"))
+            self._info = b"%d" % uid
+            self._peer = f"{uid}@{LOCAL}"
+        else:
+            peer = transport.get_extra_info("peername")
+            if not peer:  # it has gone again already
+                transport.close()
+                return
+            self._peer = peer[0]
         service.sessions.add(self)
         refusal = service.count(self, self._peer)
         if refusal is not None:
             self._refuse(refusal)
-        elif service.resolver is None:
+        elif service.resolver is None or self._local:
             self._greet(None)
         else:
             self._naming = service.loop.create_task(self._find_name(service.resolver))
@@ -101,7 +119,7 @@ class SmtpSession(asyncio.Protocol):
                 self.data_received(data) if data else self.eof_received()
 
     def _greet(self, name: bytes | None) -> None:
-        settings = self._service.admit(self, self._peer, name)
+        settings = self._service.admit(self, LOCAL if self._local else self._peer, name, self._info)
         if isinstance(settings, bytes):
             self._refuse(settings)
             return
@@ -243,7 +261,7 @@ class SmtpSession(asyncio.Protocol):
     def _begin(self, sender: bytes, recipients: list[bytes], attributes: list[tuple[bytes, bytes]]) -> None:
         machine = self._machine
         assert machine is not None
-        field = policy.received(self.environment, machine.helo, time.time())
+        field = policy.received(self.environment, machine.helo, time.time(), b"LMTP" if self.lmtp else b"SMTP")
         self._sender, self._recipients = sender, len(recipients)
         self._message = [encode_envelope(sender, recipients, attributes), len(field).to_bytes(4, "big"), field]
         self._message_size = 0
@@ -320,3 +338,7 @@ class SmtpSession(asyncio.Protocol):
         """At once."""
         if self._transport is not None:
             self._transport.abort()
+
+
+def _uid_of(sock: socket.socket) -> int:
+    return int(_PEER.unpack(sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEER.size))[1])
