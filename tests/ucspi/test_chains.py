@@ -60,6 +60,15 @@ def test_a_recorded_session(path):
     assert re.search(rb"(?m)^\d+ > 221 .*\r $", err)
 
 
+def test_a_log_in_by_pop3(path):
+    """Without a Maildir it is short; as root qmail-pop3d refuses."""
+    chain = ("qmail-popup", "mx", "argv0", "qmail-pop3d", "qmail-pop3d", "Maildir")
+    code, out, err = run(path, *chain, stdin=b"USER a\r\nPASS b\r\nQUIT\r\n")
+    assert code == 1
+    assert re.match(rb"\+OK <.*@mx>\r\n\+OK \r\n-ERR (this user has no|authorization failed)", out), out
+    assert b"loaded late" not in err
+
+
 def test_filters_at_the_end_of_a_chain(path):
     assert run(path, "fixcrio", "addcr", stdin=b"x\n") == (0, b"x\r\r\n", b"")
     assert run(path, "argv0", "addcr", "x", stdin=b"x\n") == (0, b"x\r\n", b"")

@@ -10,6 +10,7 @@ import errno
 import os
 import stat
 from _collections_abc import Collection, Sequence
+from _operator import itemgetter
 
 from quail.pop3.wire import Extra
 from quail.storage import maildir_listing, sizes
@@ -18,6 +19,8 @@ from quail.storage.calls import REAL, SystemCalls
 _PIECE = 1 << 18
 _NEW, _CUR = "new/", "cur/"
 _FOLDER = len(_NEW)
+_NAME = itemgetter(slice(_FOLDER, None))  # of a path
+_KIND = 0o170000  # of a file's mode
 _OPEN = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC  # nobody waits for a FIFO
 _LOOKS = 3  # for messages that are renamed while they are looked for
 _WORTH_SAVING = 64  # sizes that have been counted: fewer are counted again,
@@ -61,11 +64,11 @@ class Maildrop:
 
     def _look(self, names: list[str], before: int | None) -> None:
         # Those of one time stay in this order; and times that rise with the names, as they mostly do, are quickly sorted.
-        names.sort(key=_name)
+        names.sort(key=_NAME)
         times: list[int] = []
         paths: list[str] = []
         stored: list[int] = []
-        look, prefix = self._calls.stat, f"{self._maildir}/"
+        look, prefix = self._calls.stat, "" if self._maildir == "." else f"{self._maildir}/"
         for _ in range(_LOOKS):
             missing = []
             for path in names:
@@ -74,7 +77,7 @@ class Maildrop:
                 except FileNotFoundError:
                     missing.append(path)
                     continue
-                if stat.S_ISREG(status.st_mode) and (before is None or status.st_mtime < before):
+                if status.st_mode & _KIND == stat.S_IFREG and (before is None or status.st_mtime < before):
                     times.append(status.st_mtime_ns)
                     paths.append(path)
                     stored.append(status.st_size)
@@ -244,10 +247,6 @@ class Maildrop:
     def clean(self, now: float) -> None:
         """Remove what deliveries have left in tmp/ that did not end, `now` being the time of day."""
         maildir_listing.clean(self._calls, self._maildir, now)
-
-
-def _name(path: str) -> str:
-    return path[_FOLDER:]
 
 
 def _unique(path: str) -> str:

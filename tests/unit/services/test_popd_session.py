@@ -88,6 +88,14 @@ def test_a_session(maildir):
     assert names(maildir) == ["cur/1:2,"]
 
 
+def test_what_deliveries_have_left_behind_is_removed(maildir):
+    put(maildir, "tmp/dead", when=OLD)
+    session = Session(maildir)
+    session.line()
+    session.end()
+    assert os.listdir(f"{maildir}/tmp") == []
+
+
 def test_a_small_message_costs_three_calls(maildir):
     calls = Counting()
     session = Session(maildir, calls=calls)

@@ -202,7 +202,9 @@ class TestRememberedSizes:
         assert Maildrop(mailbox).sizes() == self.right
 
     def test_no_link_and_no_fifo_is_read(self, mailbox):
-        os.symlink("/etc/passwd", f"{mailbox}/quail.sizes")
+        entries = b"".join(b"%03d=%d 0\n" % (number, 5 * number) for number in range(self.COUNT))
+        put(mailbox, "elsewhere", sizes._HEAD % sizes.crc32(entries) + entries)
+        os.symlink("elsewhere", f"{mailbox}/quail.sizes")
         assert Maildrop(mailbox).sizes() == self.right
         os.unlink(f"{mailbox}/quail.sizes")
         os.mkfifo(f"{mailbox}/quail.sizes")
