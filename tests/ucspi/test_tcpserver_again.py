@@ -4,6 +4,8 @@ import contextlib
 import os
 import signal
 import socket
+import subprocess
+import sys
 
 import pytest
 from tests.programs.launch import launch
@@ -61,6 +63,24 @@ def test_one_process_serves_one_after_another(server):
     assert len(server.wait_for(r"tcpserver: ok \d+ 0:::ffff:127\.0\.0\.1:\d+ :::ffff:127\.0\.0\.1::\d+", 3)) == 3
     told = [match[1] for match in server.wait_for(rf"tcpserver: status: (\d+)/{LIMIT}", 7)]
     assert told == ["0", "1", "0", "1", "0", "1", "0"]
+
+
+@pytest.mark.parametrize("program", ["qmail-qmtpd", "qmail-qmqpd"])
+def test_programs_with_an_alarm_leave_none(home, program):
+    with TcpServer(["-vHRl0"], [f"{home}/bin/{program}"]) as server:
+        for count in (1, 2):
+            server.connect().close()
+            ends(server, count)
+        assert len({pid for pid, _ in ends(server, 2)}) == 1
+    module = program.replace("-", "_")
+    code = (
+        f"import signal\nfrom quail.programs.qmail.{module} import main\nfrom quail.programs.run import Ended, live_on\n"
+        "live_on(True)\ntry: main()\nexcept Ended: print(signal.alarm(0))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], input=b"", env={"QMAILHOME": home}, capture_output=True, check=True, timeout=60
+    )
+    assert done.stdout == b"0\n"
 
 
 def test_each_session_has_its_own_exit_status(server):

@@ -9,6 +9,8 @@ from quail.programs.run import enter_home, program, say
 from quail.qmqp.server import Session
 from quail.services.qmtpd.alone import Alone
 
+SERVES_AGAIN = True  # see call_again() of become.py
+
 
 @program("qmail-qmqpd", takes=0)
 def main(_args: list[bytes]) -> int:

@@ -13,6 +13,8 @@ from quail.qmtp.server import Session
 from quail.services.qmtpd.alone import Alone
 from quail.users.judge import judge
 
+SERVES_AGAIN = True  # see call_again() of become.py
+
 
 @program("qmail-qmtpd", takes=0)
 def main(_args: list[bytes]) -> int:

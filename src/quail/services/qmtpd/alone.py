@@ -65,6 +65,8 @@ class Alone:
                 # When the queue fails before the message's end, the machine swallows the rest.
         except PeerGoneError:
             return 0
+        finally:
+            signal.alarm(0)  # this process may serve again
 
     def _next(self) -> "Event":
         """The next event that means something for the message. All that is queued for the peer is written before waiting."""
