@@ -8,7 +8,7 @@ import click
 from quail.cli.home import DEFAULT_HOME, home_option
 from quail.cli.init_single import POP3_PORT, SMTP_PORT, aliases, init_single
 from quail.cli.system.install import Made, gets_mail, init_system
-from quail.control.places import SYSTEM
+from quail.control.places import ALIASES, SYSTEM
 from quail.control.reader import Control
 from quail.errors import PermanentError, QuailError, UsageError
 
@@ -125,9 +125,20 @@ def _tell(home: str, made: Made, admin: str | None) -> None:
             " such as bsd-mailx, go with it), call this again.",
             err=True,
         )
+    _tell_of_aliases(home)
     _tell_of_other_hosts(home)
     command = f"{home}/bin/quail serve"
     click.echo(f"To start it: {command}" if home == DEFAULT_HOME else f"To start it: {command} --home {home}")
+
+
+def _tell_of_aliases(home: str) -> None:
+    """Another mail system's aliases may run programs: whether they count is for the administrator to say."""
+    path = f"{home}/alias/.qmail-default"
+    if os.path.exists(ALIASES) and not os.path.lexists(path):
+        click.echo(
+            f"The aliases in {ALIASES} do not count yet; for that: {home}/bin/newaliases && echo '| fastforward -d"
+            f" {ALIASES}.cdb' > {path}"
+        )
 
 
 def _tell_of_another_name(home: str, name: str) -> None:

@@ -5,6 +5,7 @@ import os
 SINGLE_RULES = "etc/tcprules.d"  # in the home
 SYSTEM_RULES = "/etc/tcprules.d"
 SYSTEM = "system"
+ALIASES = "/etc/aliases"  # of the machine, whoever's mail system it has had
 
 
 def rules_folder(mode: str) -> str:

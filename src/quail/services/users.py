@@ -35,6 +35,7 @@ from quail.net.users_protocol import (
 )
 from quail.supervise.context import Context
 from quail.users import rcpt
+from quail.users.forwarded import Forwarded
 from quail.users.getpw import BREAK
 from quail.users.nss import by_name
 from quail.users.owners import Owners
@@ -105,6 +106,7 @@ class Users:
         self._rules = _Rules()
         self._system = context.mode == "system"
         self._owners = Owners(self._system, home=context.home, by_name=by_name)
+        self._forwarded = Forwarded()
         self._offload = Offload(
             self._loop,
             threads=THREADS,
@@ -170,31 +172,31 @@ class Users:
 
     def _take(self, client: FrameStream, question: Message) -> None:
         if question.letter == IS_KNOWN:
-            local = self._judged(question.payload)
-            if local is None:
+            judged = self._judged(question.payload)
+            if judged is None:
                 self._answer(client, question, (KNOWN, b""))
             else:
-                self._is_known(client, question, local)
+                self._is_known(client, question, *judged)
         elif question.letter == FIND_USER:
             self._find_user(client, question)
         else:
             self._answer(client, question, (TROUBLE, b"the users service does not know this question"))
 
-    def _judged(self, recipient: bytes) -> bytes | None:
-        """The local part, after rewriting, of an envelope recipient as the client gave it. None: it is not for us to judge."""
+    def _judged(self, recipient: bytes) -> tuple[bytes, bytes] | None:
+        """Local part and host, after rewriting, of an envelope recipient as the client gave it. None: not for us to judge."""
         if not self._rules.check:
             return None
         where, rewritten = self._rules.routes.route(recipient)
-        return address.split(rewritten)[0] if where == LOCAL else None
+        return address.split(rewritten) if where == LOCAL else None
 
-    def _is_known(self, client: FrameStream, question: Message, local: bytes) -> None:
+    def _is_known(self, client: FrameStream, question: Message, local: bytes, host: bytes) -> None:
         assigned: Owner | None = None
 
         def owner(_local: bytes) -> Owner | None:
             return self._owners.account(local) if assigned is None and self._system else assigned
 
         def check() -> Answer:
-            return rcpt.check(local, owner)
+            return rcpt.check(local, owner, host=host, forwarded=self._forwarded)
 
         try:
             if rcpt.possible(local):
@@ -206,9 +208,9 @@ class Users:
         if settled or not self._system:
             self._answer(client, question, check())
         elif assigned is None:
-            self._look_up(client, question, _first_word(local), (IS_KNOWN, local), check)
+            self._look_up(client, question, _first_word(local), (IS_KNOWN, local, host), check)
         else:
-            key = IS_KNOWN, assigned.home, assigned.dash, assigned.ext
+            key = IS_KNOWN, assigned.home, assigned.dash, assigned.ext, host
             self._look_up(client, question, assigned.home, key, check)
 
     def _find_user(self, client: FrameStream, question: Message) -> None:

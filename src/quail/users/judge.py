@@ -8,6 +8,7 @@ from quail.message.address import split
 from quail.message.routing import LOCAL, Routes
 from quail.net.users_protocol import KNOWN, TROUBLE
 from quail.users import rcpt
+from quail.users.forwarded import Forwarded
 from quail.users.owners import Owners
 
 
@@ -23,12 +24,14 @@ def judge(control: Control, complain: Callable[[str], object]) -> Callable[[byte
         control.required("envnoathost"),
     )
     owners = Owners(control.line("mode") == b"system", home=os.getcwd())
+    forwarded = Forwarded()
 
     def letter_of(address: bytes) -> bytes:
         where, rewritten = routes.route(address)
         if where != LOCAL:
             return KNOWN
-        letter, text = rcpt.check(split(rewritten)[0], owners.find)
+        local, host = split(rewritten)
+        letter, text = rcpt.check(local, owners.find, host=host, forwarded=forwarded)
         if letter == TROUBLE:
             complain(f"can't tell about {address!r}: {os.fsdecode(text)}")
         return letter

@@ -8,13 +8,12 @@ import os
 
 from quail.cdb.maker import Maker
 from quail.control.hosts import hosts
+from quail.control.places import ALIASES
 from quail.control.reader import Control
 from quail.errors import PeerError, TemporaryError
 from quail.forwarding.aliases import records
 from quail.forwarding.database import TooLongError
 from quail.programs.run import home, program, read_file, write_file
-
-ALIASES = "/etc/aliases"
 
 
 @program("newaliases")
