@@ -9,7 +9,7 @@ import pytest
 from tests.programs.launch import launch, module
 from tests.remote.hostactions import CLOSE, HANG, RESET, and_close, raw, slowly
 from tests.remote.lmtphost import LmtpHost
-from tests.remote.smtphost import Hosts, bind
+from tests.remote.smtphost import Hosts, bind, full
 
 RPLINE, DTLINE = "Return-Path: <s@x.org>\n", "Delivered-To: joe@here.org\n"
 LINES = {"RPLINE": RPLINE, "DTLINE": DTLINE, "SENDER": "s@x.org", "RECIPIENT": "joe@here.org"}
@@ -228,6 +228,14 @@ def test_nobody_there(home, make, why):
     make(home.server)
     said = f"qmail-lmtp: fatal: unable to connect to the LMTP server at {home.server}: {why}\n"
     assert home.send() == (111, said.encode())
+
+
+def test_a_server_that_takes_no_more(home):
+    """Its queue of connections stays full."""
+    home.control("timeoutconnect", "1")
+    with full(home.server):
+        said = f"qmail-lmtp: fatal: unable to connect to the LMTP server at {home.server}: temporary failure\n"
+        assert home.send() == (111, said.encode())
 
 
 @pytest.mark.parametrize("args", [[], ["-d"], ["-x", "/s"], ["--"]], ids=" ".join)

@@ -7,6 +7,7 @@ They are strict: whatever a client of ours must never do is kept in SmtpHost.fau
 """
 
 import asyncio
+import contextlib
 import re
 import socket
 import threading
@@ -421,6 +422,22 @@ class Silence:
     def close(self):
         for sock in self._sockets:
             sock.close()
+
+
+@contextlib.contextmanager
+def full(path):
+    """A Unix socket whose queue has no room for another connection; the socket."""
+    with contextlib.ExitStack() as stack:
+        listener = stack.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM))
+        listener.bind(str(path))
+        listener.listen(0)
+        while True:
+            sock = stack.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK))
+            try:
+                sock.connect(str(path))
+            except BlockingIOError:
+                break
+        yield listener
 
 
 class Hosts:

@@ -139,3 +139,17 @@ def test_a_server_without_pipelining_gets_one_step_at_a_time(piece):
     talk.say(GO).body_sent()
     talk.say(LATER)
     assert talk.finals == [None, 452]
+
+
+ANSWERS = b"250-one\r\n250 2.0.0 one\r\n550 5.1.1 two\r\n452 4.2.2 three\r\n"
+
+
+@pytest.mark.parametrize("cut", range(len(ANSWERS)))
+def test_answers_that_are_broken_off_at_any_byte(cut):
+    """Whole answers count, and no others."""
+    talk = LmtpTalk(GREETING, PIPELINING)
+    talk.begin(*NAMES).say(OK + OK + NO + OK + OK + GO)
+    talk.body_sent().news()
+    assert talk.say(ANSWERS[:cut]).hang_up().news() == [(BROKEN, "connection closed")]
+    whole = [code for code, end in ((250, b"2.0.0 one\r\n"), (550, b"two\r\n")) if end in ANSWERS[:cut]]
+    assert [code for code in talk.finals if code] == whole

@@ -85,3 +85,16 @@ def test_a_message_resets_the_count_of_commands_without_mail():
         talk.send(b"NOOP\r\nRSET\r\n" + MAIL + b"RCPT TO:<a@example.com>\r\nDATA\r\n.\r\n")
     assert talk.closed is None
     assert len(talk.messages) == 5
+
+
+WHOLE = LHLO + MAIL + RCPT + b"DATA\r\nSubject: x\r\n\r\n..hello\r\n.\r\n"
+
+
+@pytest.mark.parametrize("cut", range(len(WHOLE) + 1))
+def test_a_session_that_is_broken_off_at_any_byte(cut):
+    """There is a message, and an answer to it, when its last byte has come."""
+    talk = Talk(**LOOKED_UP).send(WHOLE[:cut]).send(b"")
+    assert talk.closed == "end of input"
+    assert len(talk.messages) == (cut == len(WHOLE))
+    assert talk.replies.count(ACCEPTED) == 4 * (cut == len(WHOLE))
+    assert len(talk.abandoned) == (WHOLE.index(b"Subject") <= cut < len(WHOLE))
