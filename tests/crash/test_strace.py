@@ -42,7 +42,7 @@ class Traced(Server):
             command, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True
         )
         self.log = Log(self.process.stderr)
-        self.line(r"serving .*: smtp on ")
+        self.line(r"serving .*\bsmtp on ")
 
     def stop_traced(self):
         os.kill(self.pid("serve"), 15)

@@ -52,7 +52,9 @@ def test_default_is_marked(home):
 def test_lists_have_a_line_for_each_entry(home):
     (home / "control/rcpthosts").write_bytes(b"localhost\n# no\nb.example\xff\n")
     assert about(home, "rcpthosts")[1:3] == ["localhost", "b.example?"]
-    assert about(home, "listen")[1:] == ["smtp 127.0.0.1:0"]
+    assert about(home, "listen")[1:] == [
+        f"{service} 127.0.0.1:{port}" for service, port in (("smtp", 0), ("pop3", 2110), ("qmtp", 0), ("qmqp", 0))
+    ]
 
 
 def test_trouble(home):

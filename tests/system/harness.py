@@ -88,11 +88,11 @@ class Server:
     def control(self, name, text):
         (self.path / "control" / name).write_text(f"{text}\n")
 
-    def rules(self, text):
-        """Access rules of the SMTP server."""
+    def rules(self, text, service="smtp"):
+        """Access rules of the SMTP server, or another."""
         folder = self.path / "etc/tcprules.d"
         (folder / "new").write_bytes(compile_rules(text, "rules"))
-        (folder / "new").rename(folder / "qmail-smtp.cdb")
+        (folder / "new").rename(folder / f"qmail-{service}.cdb")
 
     def dot_qmail(self, extension, text):
         (self.path / "mail" / self.name / f".qmail-{extension}").write_text(text)
@@ -178,8 +178,11 @@ class Server:
 
     @property
     def port(self):
+        return self.port_of("smtp")
+
+    def port_of(self, service):
         ports = json.loads((self.path / "run/ports.json").read_text())
-        return int(ports["smtp"].rpartition(":")[2])
+        return int(ports[service].rpartition(":")[2])
 
     @property
     def lmtp(self):
@@ -210,7 +213,9 @@ class Server:
 
     def queue_lines(self):
         """What qmail-send would have logged: the lines without a service's name in front."""
-        return [line for line in list(self.log.lines) if not re.match(r"(smtpd|users|lspawn): |serving ", line)]
+        return [
+            line for line in list(self.log.lines) if not re.match(r"(smtpd|qmtpd|qmqpd|users|lspawn): |serving ", line)
+        ]
 
     def story(self, number):
         """What the log tells of one message, without status lines."""

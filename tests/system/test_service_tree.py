@@ -11,7 +11,7 @@ import pytest
 from tests.daemontools.supervise_house import until
 from tests.system.harness import PATIENCE, Server, Smtp
 
-NAMES = ("queue", "users", "lspawn", "rspawn", "smtpd")
+NAMES = ("queue", "users", "lspawn", "rspawn", "smtpd", "qmtpd", "qmqpd")
 pytestmark = pytest.mark.timeout(300)
 
 
@@ -141,7 +141,7 @@ def test_each_service_alone(home):
 def test_all_as_one(home):
     """svc -h, -a, -t and -d reach serve, and do what they do to it anywhere."""
     assert os.listdir(home.tree) == ["quail"]
-    home.says("quail", r"^serving .*: smtp on ")
+    home.says("quail", r"^serving .*\bsmtp on ")
     assert home.supervised("quail") == home.pids["serve"][0]
     home.control("databytes", "12345")
     home.svc("-h", "quail")

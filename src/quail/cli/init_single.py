@@ -20,6 +20,7 @@ from quail.users.mailboxes import ALIASES, add_alias, add_user, fit_name
 
 SMTP_PORT = 2525
 POP3_PORT = 2110
+_OTHER_PORTS = {"qmtp": 2209, "qmqp": 2628}  # beside that of SMTP; with another, as far from it
 NAMELESS = "me"  # the first mailbox of a starter whose uid has no name, as in many containers
 
 # What only the services need, and what people may look at. The queue makes queue/lock, serve the sockets in run/.
@@ -38,7 +39,7 @@ def init_single(
     """Make a single home, or complete one that an interrupted call has begun; returns the name of its first mailbox.
 
     name: of the mailbox, the caller's account by default. smtp_port, pop3_port: 0 to 65535, on 127.0.0.1;
-    None: not at all. UsageError for a bad name,
+    None: not at all. QMTP and QMQP are as far from smtp_port as from the usual one. UsageError for a bad name,
     PermanentError if the directory is a home already or has something else in it, TemporaryError if it can't be written.
     """
     home = os.path.abspath(directory)
@@ -117,7 +118,12 @@ def _make(home: str, first: str, listen: str, calls: SystemCalls) -> None:
 
 
 def _listen(smtp_port: int, pop3_port: int | None) -> str:
-    return f"smtp 127.0.0.1:{smtp_port}" + (f"\npop3 127.0.0.1:{pop3_port}" if pop3_port is not None else "")
+    ports = {"smtp": smtp_port} | ({"pop3": pop3_port} if pop3_port is not None else {})
+    for service, usual in _OTHER_PORTS.items():
+        port = smtp_port and usual + smtp_port - SMTP_PORT
+        if 0 <= port < 65536:
+            ports[service] = port
+    return "\n".join(f"{service} 127.0.0.1:{port}" for service, port in ports.items())
 
 
 def _settings(listen: str) -> dict[str, str]:

@@ -14,6 +14,7 @@ from quail.services.authd import service as authd
 from quail.services.inbound import census
 from quail.services.popd import service as popd
 from quail.services.popd import visit
+from quail.services.qmtpd import service as qmtpd
 from quail.services.queue import service as queue
 from quail.services.rspawn import service as rspawn
 from quail.services.smtpd import service as smtpd
@@ -23,6 +24,7 @@ from quail.users.accounts import Accounts
 
 _WORLD = None
 _GRACE = 35.0  # seconds
+_BESIDE_SMTP = ("qmtp", "qmqp")  # whose ports move along with it
 
 
 class _Service:
@@ -72,6 +74,8 @@ _SERVICES = {
     "smtpd": _Service(smtpd.run, "qmaild", listens=("smtp", "lmtp"), stage=0, grace=10.0, many=True),
     "popd": _Service(popd.run, "qmailpop", listens=("pop3",), stage=0, grace=10.0),
     "authd": _Service(_authd, None, sockets={"authd.sock": "qmailpop"}, needed_for=("pop3",), stage=0, grace=12.0),
+    "qmtpd": _Service(qmtpd.run_qmtpd, "qmaild", listens=("qmtp",), stage=0, grace=10.0),
+    "qmqpd": _Service(qmtpd.run_qmqpd, "qmaild", listens=("qmqp",), stage=0, grace=10.0),
 }
 NAMES = tuple(_SERVICES)
 
@@ -119,13 +123,16 @@ def bind(
 ) -> tuple[dict[str, socket.socket], dict[str, str]]:
     """Sockets by name, and what TCP ports or paths they have. Nothing stays bound when one can't be.
 
-    wanted: other ports for the first line of a service.
+    wanted: other ports for the first line of a service; with that of smtp those of QMTP and QMQP move along, so that two homes
+    get by each other.
     """
     sockets: dict[str, socket.socket] = {}
     ports: dict[str, str] = {}
     by_line = {line: _SERVICES[name] for name in names for line in _SERVICES[name].listens}
     try:
-        for count, (line, address, port) in enumerate(control.listen() if by_line else ()):
+        listed = control.listen() if by_line else []
+        usual = next((port for line, _, port in listed if line == "smtp"), 0)
+        for count, (line, address, port) in enumerate(listed):
             service = by_line.get(line)
             if service is None:
                 continue
@@ -136,6 +143,8 @@ def bind(
                 _tell(ports, line, address)
                 continue
             chosen = wanted.get(line, port) if line not in ports else port
+            if line in _BESIDE_SMTP and "smtp" in wanted:
+                chosen = _moved(port, wanted["smtp"], usual)
             listeners = bind_tcp(line, address, chosen, service.workers(workers))
             for worker, listener in enumerate(listeners):
                 sockets[f"{line}.{count}.{worker}"] = listener
@@ -180,6 +189,12 @@ def _refuse_own(line: str, path: str) -> None:
         raise TemporaryError(
             f"{path}, wanted for {line}, is a socket of the services; correct the line in control/listen"
         )
+
+
+def _moved(port: int, smtp_port: int, usual: int) -> int:
+    """As far from smtp_port as it was from the usual one; any free one, if that can't be."""
+    moved = port + smtp_port - usual if port and usual and smtp_port else 0
+    return moved if 0 < moved < 65536 else 0
 
 
 def listening(names: tuple[str, ...]) -> bool:

@@ -17,17 +17,24 @@ RULES = b"""\
 :allow
 """
 
+QMQP_RULES = b"""\
+# Which hosts may hand their mail to the QMQP server, for anybody anywhere. Nobody else may connect. To let one in, put a line
+# like this here, and never :allow alone:
+#   192.0.2.8:allow
+# and compile the rules, in this folder:
+#   tcprules qmail-qmqp.cdb qmail-qmqp.tmp < qmail-qmqp
+"""
 
 POP3_RULES = b"""\
 # Who may connect to the POP3 server. After a change compile the rules, in this folder:
 #   tcprules qmail-pop3.cdb qmail-pop3.tmp < qmail-pop3
 :allow
 """
-_RULES = {"smtp": RULES, "pop3": POP3_RULES}
+_RULES = {"smtp": RULES, "pop3": POP3_RULES, "qmqp": QMQP_RULES}
 
 
 def write_rules(folder: str, *, calls: SystemCalls = REAL) -> None:
-    """Make qmail-smtp, qmail-pop3 and what they compile to in the folder: everybody may connect, nobody may relay."""
+    """Make the rules of each service in the folder, and compile them: everybody may connect, but for QMQP; nobody may relay."""
     for service, rules in _RULES.items():
         path = f"{folder}/qmail-{service}"
         replace_file(path, rules, calls=calls)

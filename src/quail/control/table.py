@@ -18,7 +18,7 @@ TOP_BYTES = 1 << 62
 
 # What a line of control/listen may begin with, and which of them this version serves.
 SERVICES = ("smtp", "submission", "smtps", "lmtp", "pop3", "pop3s", "qmtp", "qmqp")
-SERVED = ("smtp", "lmtp", "pop3")
+SERVED = ("smtp", "lmtp", "pop3", "qmtp", "qmqp")
 ON_PATHS = ("lmtp",)  # those that can have a Unix socket in the place of address and port
 
 # Readers that this version does not have, and why. Their files are known, so that a site can bring its control/ along.
@@ -69,7 +69,7 @@ class Entry:
 # A row has its facts on the first line and its sentence on the next.
 # fmt: off
 _QMAIL = (
-    Entry("me", LINE, None, "smtpd popd rspawn qmail-remote", required=True, blank=False,
+    Entry("me", LINE, None, "smtpd qmtpd qmqpd popd rspawn qmail-remote", required=True, blank=False,
           doc="full name of this host; stands in for many other files that are missing"),
     Entry("badmailfrom", LIST, (), "smtpd", example="@spam.example",
           doc="senders whose mail is refused: whole addresses, or @host for everybody there"),
@@ -123,8 +123,8 @@ _QMAIL = (
           doc="longest wait for a remote host to take a connection"),
     Entry("timeoutremote", INTEGER, 1200, "rspawn qmail-remote qmail-lmtp", low=1, unit="seconds",
           doc="longest wait for each answer of a remote host"),
-    Entry("timeoutsmtpd", INTEGER, 1200, "smtpd", low=1, unit="seconds",
-          doc="longest silence of an SMTP client"),
+    Entry("timeoutsmtpd", INTEGER, 1200, "smtpd qmtpd qmqpd", low=1, unit="seconds",
+          doc="longest silence of a client of SMTP, QMTP or QMQP"),
     Entry("virtualdomains", PAIRS, (), "queue users", example="example.org:jane",
           doc="lines domain:prefix; mail for anybody@domain is delivered here to prefix-anybody"),
 )
@@ -135,8 +135,8 @@ _OWN = (
           doc="how much of the original message a bounce repeats"),
     Entry("checkpassword", LINE, b"", "authd", example="/bin/checkpassword", own=True,
           doc="a checkpassword program, with arguments, that judges log-ins instead of Quail itself"),
-    Entry("concurrencyincoming", INTEGER, 10_000, "smtpd popd", low=1, high=1_000_000, own=True,
-          doc="SMTP connections at once, over all workers; as many of POP3 clients that have not logged in"),
+    Entry("concurrencyincoming", INTEGER, 10_000, "smtpd qmtpd qmqpd popd", low=1, high=1_000_000, own=True,
+          doc="SMTP connections at once, over all workers; as many of QMTP, of QMQP, and of POP3 before the log-in"),
     Entry("concurrencyperdomain", INTEGER, 20, "queue", low=1, high=10_000, own=True,
           doc="remote deliveries at once to one host"),
     Entry("concurrencypop3", INTEGER, 1000, "authd", low=1, high=100_000, own=True,
@@ -150,8 +150,8 @@ _OWN = (
     # RFC 5321 s4.5.3.1.4 asks for 512 and extensions add to it; the longest address taken is 900 bytes.
     Entry("maxcommandlength", INTEGER, 2048, "smtpd", low=512, high=65_536, unit="bytes", own=True,
           doc="longest line of an SMTP command"),
-    Entry("maxconnectionsperip", INTEGER, 100, "smtpd popd", low=1, high=1_000_000, own=True,
-          doc="SMTP connections at once from one address; as many of POP3"),
+    Entry("maxconnectionsperip", INTEGER, 100, "smtpd qmtpd qmqpd popd", low=1, high=1_000_000, own=True,
+          doc="SMTP connections at once from one address; as many of QMTP, QMQP and POP3"),
     Entry("maxjunkcommands", INTEGER, 100, "smtpd", low=10, own=True,
           doc="SMTP commands without an accepted message after which a client is sent away"),
     # RFC 5321 s4.5.3.1.6 asks for 1000, but much real mail has whole paragraphs or data in one line, and qmail takes any;
@@ -167,7 +167,7 @@ _OWN = (
     Entry("mode", LINE, b"system", "serve qmail-pw2u checkpassword", blank=False, choices=(b"single", b"system"),
           effect=RESTART, example="single", own=True,
           doc="single: all services run as the user that starts them; system: as qmail's accounts"),
-    Entry("nameservers", LIST, (), "smtpd popd rspawn qmail-remote", example="192.0.2.53", own=True,
+    Entry("nameservers", LIST, (), "smtpd qmtpd qmqpd popd rspawn qmail-remote", example="192.0.2.53", own=True,
           doc="addresses of name servers, with :PORT if it is not 53; without the file those of /etc/resolv.conf"),
     Entry("outgoingip", LIST, (), "rspawn qmail-remote", example="192.0.2.1", own=True,
           doc="addresses of this host that connections to others come from: one of IPv4, one of IPv6, or both"),
@@ -177,8 +177,8 @@ _OWN = (
           doc="how long a program named in a .qmail file may run before it is ended and its delivery put off; 0 for ever"),
     Entry("rcptcheck", INTEGER, 1, "smtpd qmtpd users", high=1, own=True,
           doc="1 refuses unknown local users while the client waits; 0 accepts them and bounces later"),
-    Entry("remotelookup", INTEGER, 0, "smtpd popd", high=1, own=True,
-          doc="1 looks up the name of each SMTP client, and takes it only if the name leads back to the address"),
+    Entry("remotelookup", INTEGER, 0, "smtpd qmtpd qmqpd popd", high=1, own=True,
+          doc="1 looks up the name of each client, and takes it only if the name leads back to the address"),
     Entry("smtpdworkers", INTEGER, 2, "serve", low=1, high=64, effect=RESTART, own=True,
           doc="processes that share the SMTP connections"),
 )

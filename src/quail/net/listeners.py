@@ -47,7 +47,10 @@ def _socket_for(address: str) -> socket.socket:
 def _why(service: str, address: str, port: int, error: OSError) -> str:
     if error.errno == errno.EADDRINUSE:
         free = port + 101 if port < 65000 else 2626
-        other = f"make run {service.upper()}_PORT={free}, or " if port > _RESERVED else ""
+        name = {"qmtp": "SMTP", "qmqp": "SMTP"}.get(
+            service, service.upper()
+        )  # whose ports move along with that of SMTP
+        other = f"make run {name}_PORT={2626 if name != service.upper() else free}, or " if port > _RESERVED else ""
         return (
             f"port {port} on {address}, wanted for {service}, is in use by {owner_of_port(port)}; stop that, or choose"
             f" another: {other}the line in control/listen"

@@ -45,6 +45,7 @@ class Decision:
 
 
 NO_RULE = Decision(None, deny=False, environment=())
+CLOSED = Decision(None, deny=True, environment=())
 
 
 def compile_rules(text: bytes, path: str, *, lenient: bool = False) -> bytes:
@@ -186,10 +187,11 @@ def _decode(rule: bytes, data: bytes) -> Decision:
 class Rules:
     """The rules file of a service that lives long; a new one counts from the next peer on."""
 
-    __slots__ = ("_database", "_find", "_follower")
+    __slots__ = ("_database", "_find", "_follower", "_otherwise")
 
-    def __init__(self, path: str) -> None:
-        """The cdb file's path. A missing file allows everybody and sets nothing."""
+    def __init__(self, path: str, *, closed: bool = False) -> None:
+        """The cdb file's path. Without a file, or a rule, everybody is allowed and nothing set; nobody is, if `closed`."""
+        self._otherwise = CLOSED if closed else NO_RULE
         self._follower = Follower(path)
         self._database: Database | None = None
         self._find: Callable[[bytes], Decision | None] = _nothing
@@ -208,7 +210,7 @@ class Rules:
             decision = self._find(address)
             if decision is not None:
                 return decision
-        return NO_RULE
+        return self._otherwise
 
     def _open(self, database: Database | None) -> None:
         find: Callable[[bytes], Decision | None] = _nothing

@@ -54,12 +54,10 @@ class _EndError(Exception):
 
 
 class Exchange:
-    """One connection. `waiting` says that the driver owes a verdict or a message's reply: it stops reading from the peer then.
-    What it feeds all the same is kept, and that alone is not bounded here.
-    """
+    """One connection."""
 
     __slots__ = (
-        "_answer", "_closing", "_input", "_open", "_output", "_output_size", "_steps", "_stopping", "_verdict", "waiting",
+        "_answer", "_closing", "_input", "_open", "_output", "_output_size", "_owed", "_steps", "_stopping", "_verdict",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -72,13 +70,20 @@ class Exchange:
         self._open = False  # the driver has a message that has not been ended
         self._answer: bytes | None = None  # to the message
         self._verdict: bytes | None = None  # about a recipient
-        self.waiting = False
+        self._owed: str | None = None  # by the driver: RECIPIENT or ENVELOPE, whose answer is still to come
 
     def _run(self) -> "Steps[None]":
         """The protocol."""
         raise NotImplementedError
 
     # ---- what the driver calls
+
+    @property
+    def waiting(self) -> bool:
+        """Whether the driver owes a verdict or a message's reply: it stops reading from the peer then. What it feeds all the
+        same is kept, and that alone is not bounded here.
+        """
+        return self._owed is not None
 
     def receive(self, data: bytes) -> None:
         """Take bytes from the peer; b"" means that no more will come."""
@@ -101,7 +106,7 @@ class Exchange:
             return None
         self._steps = None
         self._input.forget()
-        self.waiting = False
+        self._owed = None
         if self._open:
             self._open = False
             return ABANDON, closing[2]
@@ -117,18 +122,21 @@ class Exchange:
 
     def recipient_verdict(self, refusal: bytes | None) -> None:
         """None accepts the address of the RECIPIENT event; else the reply: K, Z or D and a text."""
-        self._verdict = refusal
-        self.waiting = False
+        if self._owed is RECIPIENT:
+            self._owed = None
+            self._verdict = refusal
 
     def message_done(self, reply: bytes) -> None:
         """The reply to the message: K, Z or D and a text; before ENVELOPE only a refusal."""
         if self._answer is None:
             self._answer = reply
-        self._open = self.waiting = False
+        self._open = False
+        if self._owed is ENVELOPE:
+            self._owed = None
 
     def timeout(self) -> None:
         """It has taken too long. Ignored while the driver owes an answer."""
-        if self._steps is not None and not self.waiting and self._closing is None:
+        if self._steps is not None and self._owed is None and self._closing is None:
             self._closing = (CLOSE, EXIT_TEMPORARY, "timeout")
 
     def shutdown(self) -> None:
@@ -229,25 +237,25 @@ class Exchange:
         self._open = True
         return (BEGIN,)
 
-    def _refuse(self, reply: bytes) -> "Event":
-        """Before ENVELOPE, and only if nobody has refused it yet."""
+    def _refuse(self, reply: bytes, reason: str | None = None) -> "Event":
+        """Before ENVELOPE, and only if nobody has refused it yet. reason: for the driver, if it is not the reply."""
         self._answer = reply
         self._open = False
-        return ABANDON, reply[1:].decode("ascii")
+        return ABANDON, reason or reply[1:].decode("ascii")
 
     def _judged(self, address: bytes) -> "Steps[bytes | None]":
         """The driver's verdict."""
-        self.waiting = True
+        self._owed = RECIPIENT
         yield RECIPIENT, address
-        while self.waiting:
+        while self._owed:
             yield None
         return self._verdict
 
     def _handed_over(self, sender: bytes, recipients: list[bytes]) -> "Steps[bytes]":
         """The reply to the message."""
-        self.waiting = True
+        self._owed = ENVELOPE
         yield ENVELOPE, sender, recipients
-        while self.waiting:
+        while self._owed:
             yield None
         assert self._answer is not None
         return self._answer

@@ -88,8 +88,8 @@ class Session(Exchange):
             elif accepted:
                 answer = yield from self._handed_over(sender or b"", accepted)
             else:
-                yield self._refuse(_UNFIT)  # which nobody hears: each recipient has a refusal of its own
-                answer = b""
+                answer = b""  # which nobody hears: each recipient has a refusal of its own
+                yield self._refuse(answer, "no recipient is taken")
             yield from self._reply(verdicts, more, answer)
 
     def _recipients(self) -> "Steps[tuple[list[bytes | None], int, list[bytes]]]":

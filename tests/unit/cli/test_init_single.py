@@ -49,7 +49,7 @@ def test_a_home_that_is_right(home: str) -> None:
     assert control.lines("defaultdelivery") == [b"./Maildir/"]
     assert control.integer("concurrencyremote") == 0
     assert Tcpto.open(f"{home}/{PATH}").trouble == ""
-    assert control.listen() == [("smtp", "127.0.0.1", 0), ("pop3", "127.0.0.1", 0)]
+    assert {service: port for service, _, port in control.listen()} == {"smtp": 0, "pop3": 0, "qmtp": 0, "qmqp": 0}
 
 
 def test_modes_let_nobody_into_mail_queue_and_sockets(home: str) -> None:
@@ -105,6 +105,29 @@ def test_rules_allow_everybody_and_relay_for_nobody(home: str) -> None:
     decision = Rules(f"{home}/etc/tcprules.d/qmail-smtp.cdb").decide(b"192.0.2.1")
     assert not decision.deny
     assert decision.environment == ()
+
+
+def test_rules_let_nobody_in_by_qmqp(home: str) -> None:
+    init_single(home, name="joe")
+    assert Rules(f"{home}/etc/tcprules.d/qmail-qmqp.cdb", closed=True).decide(b"127.0.0.1").deny
+
+
+@pytest.mark.parametrize(
+    ("smtp_port", "lines"),
+    [
+        (2525, ["smtp 127.0.0.1:2525", "qmtp 127.0.0.1:2209", "qmqp 127.0.0.1:2628"]),
+        (2626, ["smtp 127.0.0.1:2626", "qmtp 127.0.0.1:2310", "qmqp 127.0.0.1:2729"]),
+        (0, ["smtp 127.0.0.1:0", "qmtp 127.0.0.1:0", "qmqp 127.0.0.1:0"]),
+        (65535, ["smtp 127.0.0.1:65535", "qmtp 127.0.0.1:65219"]),
+        (25, ["smtp 127.0.0.1:25", "qmqp 127.0.0.1:128"]),
+    ],
+)
+def test_other_services_are_as_far_from_smtp_as_ever(home: str, smtp_port: int, lines: list[str]) -> None:
+    init_single(home, name="joe", smtp_port=smtp_port)
+    with open(f"{home}/control/listen", encoding="ascii") as file:
+        found = file.read().splitlines()
+    assert set(lines) <= set(found)
+    assert [line for line in found if line[:3] == "qmq" or line[:3] == "qmt"] == lines[1:]
 
 
 def test_the_mailbox_is_the_callers_by_default(home: str) -> None:

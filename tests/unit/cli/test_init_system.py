@@ -251,7 +251,28 @@ def test_rules_of_a_site_that_has_them_elsewhere_go_on_to_count(site):
     with open(f"{site.root}/etc/tcp.smtp.cdb", "wb") as file:
         file.write(compile_rules(b":deny\n", "x"))
     assert site.init().rules is None
-    assert sorted(os.listdir(f"{site.root}/etc/tcprules.d")) == ["qmail-pop3", "qmail-pop3.cdb"]
+    assert sorted(os.listdir(f"{site.root}/etc/tcprules.d")) == [
+        "qmail-pop3", "qmail-pop3.cdb", "qmail-qmqp", "qmail-qmqp.cdb"
+    ]  # fmt: skip
+
+
+def test_rules_of_qmqp_let_nobody_in(site):
+    site.init()
+    path = f"{site.root}/etc/tcprules.d/qmail-qmqp"
+    assert Rules(f"{path}.cdb", closed=True).decide(b"127.0.0.1").deny
+    with open(path, encoding="utf-8") as file:
+        line = next(line for line in file if "192.0.2.8" in line)
+    with open(f"{path}.cdb", "wb") as file:
+        file.write(compile_rules(line.lstrip("# ").encode(), "rules"))
+    rules = Rules(f"{path}.cdb", closed=True)
+    assert [rules.decide(address).deny for address in (b"192.0.2.8", b"192.0.2.9")] == [False, True]
+
+
+def test_qmtp_and_qmqp_are_there_to_be_switched_on(site):
+    site.init()
+    lines = site.read("control/listen").splitlines()
+    assert "#qmtp 0.0.0.0:209" in lines
+    assert "#qmqp 0.0.0.0:628" in lines
 
 
 # The names of sendmail

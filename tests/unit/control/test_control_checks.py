@@ -85,7 +85,7 @@ def test_no_home_at_all(tmp_path) -> None:
         ("virtualdomains", b"example.net:jane", 0, "example.net" + NOT_ACCEPTED),
         ("virtualdomains", b"jane", 1, "has no colon"),
         ("percenthack", b"example.com", 0, "example.com" + CAN_RELAY),
-        ("listen", b"smtp 127.0.0.1:2525\npop3 127.0.0.1:2110", 2, "pop3 is not in this version"),
+        ("listen", b"smtp 127.0.0.1:2525\nsmtps 127.0.0.1:2465", 2, "smtps is not in this version"),
         ("qmqpservers", b"192.0.2.7\nrelay.example.com", 2, "relay.example.com is not the address of a QMQP server"),
         ("qmqpservers", b"[2001:db8::7]:0", 1, "[2001:db8::7]:0 does not end in a port"),
         ("smtproutes", b"a:b:1\n# c\nd:e:0", 3, "'e:0' has no port after its last colon"),

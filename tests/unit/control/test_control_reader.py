@@ -208,7 +208,7 @@ def test_listen(control: Control) -> None:
         (b"smtp", "is not SERVICE ADDRESS:PORT"),
         (b"smtp 127.0.0.1:25 x", "is not SERVICE ADDRESS:PORT"),
         (b"gopher 127.0.0.1:70", "unknown service gopher"),
-        (b"pop3 127.0.0.1:110", "pop3 is not in this version"),
+        (b"smtps 127.0.0.1:465", "smtps is not in this version"),
         (b"smtp localhost:25", "localhost:25 does not begin with an IP address"),
         (b"smtp :25", ":25 does not begin with an IP address"),
         (b"smtp ::1:25", "::1:25 does not begin with an IP address"),

@@ -295,3 +295,14 @@ def test_what_many_lines_say_goes_to_the_address_of_each(addresses):
     with pytest.raises(RuleError) as caught:
         compile_rules(b"\n".join([*lines, *lines[:1] * 9000, b"1.2:nothing"]), "x")
     assert caught.value.line == len(lines) + 9001
+
+
+def test_rules_that_are_closed_let_in_only_whom_they_allow(tmp_path):
+    path = str(tmp_path / "rules.cdb")
+    rules = Rules(path, closed=True)
+    assert rules.decide(b"192.0.2.1").deny
+    (tmp_path / "new").write_bytes(compile_rules(b'192.0.2.1:allow,A="b"\n192.0.2.2:deny\n', "rules"))
+    (tmp_path / "new").rename(path)
+    assert [rules.decide(b"192.0.2.%d" % last).deny for last in (1, 2, 3)] == [False, True, True]
+    assert rules.decide(b"192.0.2.1").environment == ((b"A", b"b"),)
+    assert rules.decide(b"192.0.2.3").rule is None

@@ -143,6 +143,8 @@ def settings(name: str) -> dict[str, str]:
     wide = "".join(f"smtp {address}:25\n" for address in everywhere)
     # Passwords would go over the network for everybody to read.
     wide += "".join(f"#pop3 {address}:110\n" for address in everywhere)
+    wide += "".join(f"#qmtp {address}:209\n" for address in everywhere)
+    wide += "".join(f"#qmqp {address}:628\n" for address in everywhere)
     return {
         "me": f"{name}\n",
         "defaultdomain": f"{default_domain(name)}\n",

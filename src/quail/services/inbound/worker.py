@@ -57,9 +57,10 @@ class Worker:
         *,
         rules: str,
         session: Callable[[], asyncio.BaseProtocol],
+        closed: bool = False,
     ) -> None:
-        """`rules` names the access rules (smtp, pop3, qmqp), `session` makes one for each connection. Control files are read
-        here: ConfigError, TemporaryError.
+        """`rules` names the access rules (smtp, pop3, qmqp), without one of which a peer is denied if `closed`; `session` makes
+        one for each connection. Control files are read here: ConfigError, TemporaryError.
         """
         assert context.counters is not None
         self.loop = loop
@@ -69,7 +70,7 @@ class Worker:
         self._context = context
         self._session = session
         self._census = Census(context.counters, context.worker)
-        self._rules = Rules(rules_file(context.mode, rules))
+        self._rules = Rules(rules_file(context.mode, rules), closed=closed)
         self._nameservers: list[Server] | None = None
         self._lines: list[str] = []
         self._servers: list[asyncio.AbstractServer] = []
@@ -149,7 +150,9 @@ class Worker:
         decision = self._rules.decide(peer.encode(), name, info)
         if decision.deny:
             who = f"{info.decode()}@{peer}" if info is not None else peer
-            self.log(f"{who} denied by rule {(decision.rule or b'').decode('ascii', 'replace')}:")
+            rule = decision.rule
+            why = ": no rule allows it" if rule is None else f" by rule {rule.decode('ascii', 'replace')}:"
+            self.log(f"{who} denied{why}")
             return None
         return {
             b"TCPREMOTEIP": peer.encode(),
