@@ -190,7 +190,7 @@ def test_large_messages_are_in_no_process(server, protocol):
         for client in (*stopped, *clients):
             client.sock.close()
     print(protocol, *(f"{each / MB:.1f} MB" for each in (*before, *most)))
-    assert most[0] - before[0] < 20 * MB
+    assert most[0] - before[0] < 40 * MB  # of 140 MB that come in: what 22 connections have on their way
     assert most[1] - before[1] < 30 * MB
     server.until(lambda: len(server.mail()) == 3, "the messages")
     server.until(lambda: not any((server.path / "queue/mess").iterdir()), "an empty queue/mess")
