@@ -20,7 +20,7 @@ from quail.delivery.remote.exchangers import NoTargetError, Search, Target
 from quail.delivery.remote.lmtp_connection import LmtpConnection
 from quail.delivery.remote.message import Mail, UnreadableError
 from quail.delivery.remote.qmtp_connection import QmtpConnection
-from quail.delivery.remote.report import SOFT, Result
+from quail.delivery.remote.report import ACCEPTED, SOFT, Result
 from quail.delivery.remote.settings import Settings
 from quail.delivery.remote.smtp_connection import SmtpConnection
 from quail.net.resolver import Resolver
@@ -247,12 +247,14 @@ class Courier:
                     more = await connection.deliver(rest)
                 except StaleError:
                     break
-                if more.message.letter != report.DELIVERED:
-                    break
-                # Nobody who was answered is asked for again, or a host that always says so would be asked for ever.
+                taken = more.message.letter == report.DELIVERED
+                settled = False
                 for place, record in zip(again, more.recipients, strict=False):
-                    if record is not None:
+                    if record is not None and not _is_one_too_many(record) and (taken or record.letter != ACCEPTED):
                         result.recipients[place] = record
+                        settled = True
+                if not settled:  # a host that only ever says so would be asked for ever
+                    break
         except BaseException:
             connection.abort()
             raise

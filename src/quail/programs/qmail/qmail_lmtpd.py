@@ -7,6 +7,8 @@ hands its mail to the queue service, or to $QMAILQUEUE. Exit 0 after QUIT, 1 aft
 from quail.programs.qmail.qmail_smtpd import serve
 from quail.programs.run import program
 
+SERVES_AGAIN = True  # see call_again() of become.py
+
 
 @program("qmail-lmtpd", takes=0)
 def main(_args: list[bytes]) -> int:
