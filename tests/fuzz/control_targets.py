@@ -1,9 +1,8 @@
 """Fuzz targets of control/: every kind of file, and what `quail config` says of them."""
 
 import os
-import tempfile
 
-from tests.fuzz.engine import Target
+from tests.fuzz.engine import Target, new_folder
 
 from quail.control import checks, nameservers, reader, routes, view
 from quail.control.table import INTEGER, TABLE
@@ -76,9 +75,9 @@ class Home:
 
     def check(self, data):
         if self._folder is None:
-            self._folder = tempfile.TemporaryDirectory()
-            os.mkdir(f"{self._folder.name}/control")
-        home = self._folder.name
+            self._folder = new_folder()
+            os.mkdir(f"{self._folder}/control")
+        home = self._folder
         names = sorted(TABLE)
         name = names[(data[:1] or b"\0")[0] % len(names)]
         path = f"{home}/control/{name}"

@@ -4,7 +4,7 @@ import os
 import re
 import tempfile
 
-from tests.fuzz.engine import Target
+from tests.fuzz.engine import Target, new_folder
 
 from quail.programs.daemontools import envdir, tai64n, tai64nlocal
 from quail.supervise import status, tai64
@@ -116,8 +116,8 @@ class Folder:
 
     def check(self, data):
         if self._parent is None:
-            self._parent = tempfile.TemporaryDirectory()
-        folder = os.fsencode(tempfile.mkdtemp(dir=self._parent.name))
+            self._parent = new_folder()
+        folder = os.fsencode(tempfile.mkdtemp(dir=self._parent))
         made = {}
         for line in data.split(b"\n")[:8]:
             name, _, content = line.partition(b":")

@@ -1,9 +1,8 @@
 """Fuzz targets of local deliveries, and of the frames that queue, lspawn, rspawn, users and workers send one another."""
 
 import os
-import tempfile
 
-from tests.fuzz.engine import Target
+from tests.fuzz.engine import Target, new_folder
 
 from quail.delivery import dotqmail, instructions
 from quail.delivery.instructions import FORWARD, MAILDIR, MBOX, PROGRAM, REFUSE
@@ -46,9 +45,9 @@ class Homes:
 
     def check(self, data):
         if self._folder is None:
-            self._folder = tempfile.TemporaryDirectory()
-            os.chmod(self._folder.name, 0o755)
-        home = self._folder.name
+            self._folder = new_folder()
+            os.chmod(self._folder, 0o755)
+        home = self._folder
         mode, ext, content = (data[:1] or b"\0")[0], *[*data[1:].split(b"\n", 1), b""][:2]
         ext = ext.replace(b"\0", b"")
         for dash in (b"", b"-"):

@@ -9,10 +9,12 @@ way, and printed as one line. corpus/TARGET/ has what is always tried: what once
 set, named by number, that reaches all that mutants have reached.
 """
 
+import atexit
 import importlib
 import os
 import random
 import sys
+import tempfile
 import time
 import tracemalloc
 from _collections_abc import Callable, Iterator
@@ -72,11 +74,18 @@ def seeded() -> int:
     return seed
 
 
+def new_folder() -> str:
+    """A new one, which goes when the process ends."""
+    made = tempfile.TemporaryDirectory()
+    atexit.register(made.cleanup)
+    return made.name
+
+
 def corpus(name: str) -> Iterator[tuple[str, bytes]]:
     """Name and content of each kept input."""
-    folder = os.path.join(CORPUS, name)
-    for each in sorted(os.listdir(folder)) if os.path.isdir(folder) else ():
-        with open(os.path.join(folder, each), "rb") as file:
+    kept = os.path.join(CORPUS, name)
+    for each in sorted(os.listdir(kept)) if os.path.isdir(kept) else ():
+        with open(os.path.join(kept, each), "rb") as file:
             yield each, file.read()
 
 
@@ -239,7 +248,7 @@ def reached(target: Target, data: bytes) -> frozenset[tuple[str, int, int]]:
 def keep(target: Target, seed: int, limit: float) -> int:
     """Replace the numbered files of the corpus; how many there are."""
     rng = random.Random(seed)
-    folder = os.path.join(CORPUS, target.name)
+    place = os.path.join(CORPUS, target.name)
     known = set().union(*(reached(target, data) for data in target.seeds))
     named = [data for name, data in corpus(target.name) if not name.isdigit()]
     for data in named:
@@ -272,12 +281,12 @@ def keep(target: Target, seed: int, limit: float) -> int:
         if steps[index] <= others:
             steps[index] = frozenset()
     kept = [data for data, step in zip(kept, steps, strict=True) if step]
-    os.makedirs(folder, exist_ok=True)
-    for name in os.listdir(folder):
+    os.makedirs(place, exist_ok=True)
+    for name in os.listdir(place):
         if name.isdigit():
-            os.unlink(os.path.join(folder, name))
+            os.unlink(os.path.join(place, name))
     for number, data in enumerate(kept):
-        with open(os.path.join(folder, f"{number:02d}"), "wb") as file:
+        with open(os.path.join(place, f"{number:02d}"), "wb") as file:
             file.write(data)
     return len(kept)
 

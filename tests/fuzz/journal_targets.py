@@ -5,9 +5,8 @@ What a disk makes of a journal is tests.fuzz.queue_target: there nearly no recor
 
 import os
 import shutil
-import tempfile
 
-from tests.fuzz.engine import Target
+from tests.fuzz.engine import Target, new_folder
 from tests.fuzz.queue_target import JournalTarget, NoSync
 
 from quail.errors import PeerError, TemporaryError
@@ -97,8 +96,8 @@ class Journals:
 
     def check(self, data):
         if self._parent is None:
-            self._parent = tempfile.TemporaryDirectory()
-        directory = f"{self._parent.name}/queue"
+            self._parent = new_folder()
+        directory = f"{self._parent}/queue"
         self.build(directory, data)
         try:
             before = None
