@@ -102,7 +102,7 @@ def beside(test_root, tmp_path, what, count):
     (tmp_path / "inside.py").write_text(INSIDE)
     with test_root.enter({str(tmp_path): "/srv/cdb"}) as box:
         words = ["python3", "/srv/cdb/inside.py", what, str(seed), str(count), "/srv/cdb"]
-        done = box.run(words, env={"PYTHONPATH": "/opt/quail/src"}, check=False, timeout=300)
+        done = box.run(words, env={"PYTHONPATH": "/opt/quail/src"}, check=False, timeout=900)
         assert done.returncode == 0, f"seed {seed}: {done.stdout}{done.stderr}"
 
 
