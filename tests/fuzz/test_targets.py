@@ -57,8 +57,8 @@ def test_time_is_linear_in_the_input(name, what):
     """Also of what is done by functions that are not written in Python."""
     target = ALL[name]
     make, parse = target.nasty[what], target.parse
-    small, large = (seconds(partial(parse, make(size))) for size in (50_000, 800_000))
-    assert large <= 16 * 3 * small + 0.1
+    small, large = (seconds(partial(parse, make(size))) for size in (20_000, 160_000))
+    assert large <= 8 * 3 * small + 0.1
 
 
 def test_the_count_notices_quadratic_work():

@@ -90,6 +90,7 @@ class _Recovery:
         self._bad_bodies: set[int] = set()
         self._next_number = 1
         self._running = 0
+        self._aside: set[str] | None = None  # names of what earlier starts have set aside
         self.reports: list[str] = []
 
     def run(self) -> Journal:
@@ -266,7 +267,9 @@ class _Recovery:
         """Copy the range to queue/damaged/, once."""
         name = f"{damage.segment:08d}.{damage.offset}-{damage.offset + damage.length}"
         folder = f"{self._directory}/damaged"
-        if name in self._calls.listdir(folder) or name in self._calls.listdir(f"{folder}/seen"):
+        if self._aside is None:
+            self._aside = {*self._calls.listdir(folder), *self._calls.listdir(f"{folder}/seen")}
+        if name in self._aside:
             return
         data = self._segments.read(damage.segment, damage.offset, damage.length)
         replace_file(f"{folder}/{name}", data, mode=0o600, calls=self._calls)
