@@ -27,7 +27,18 @@ CORPUS = os.path.join(os.path.dirname(__file__), "corpus")
 CODE = (os.path.dirname(quail.__file__), os.path.dirname(dns.__file__))
 LARGEST = 5000  # bytes of a mutant
 LIES = (b"\xff\xff\xff\xff", b"\0\0\0\0", b"\x7f\xff\xff\xff", b"\0\x80\0\0", b"\1\0\0\0", b"\0\0\0\1")
-FAMILIES = ("control", "daemontools", "delivery", "journal", "message", "netstring", "network", "storage", "users")
+FAMILIES = (
+    "control",
+    "daemontools",
+    "delivery",
+    "forwarding",
+    "journal",
+    "message",
+    "netstring",
+    "network",
+    "storage",
+    "users",
+)
 
 
 class Target:

@@ -64,11 +64,16 @@ def _of_address(address: Address, hosts: Hosts) -> bytes:
 
 def printed(read: Callable[[], bytes]) -> Iterator[bytes]:
     """The lines of a list that `read` gives in pieces, none at the end. PeerError, perhaps after some, if it is no list."""
-    rest = b""
+    begun: list[bytes] = []  # the entry at hand
     while piece := read():
-        *entries, rest = (rest + piece).split(b"\0")
+        first, *others = piece.split(b"\0")
+        begun.append(first)
+        if not others:
+            continue
+        entries = [b"".join(begun), *others[:-1]]
+        begun = [others[-1]] if others[-1] else []
         if any(entry[:1] not in {b"&", *_PATHS} or b"\n" in entry for entry in entries):
             raise PeerError(_BAD)
         yield b"".join([entry + b"\n" for entry in entries])
-    if rest:
+    if begun:
         raise PeerError(_BAD)
