@@ -12,7 +12,7 @@ from quail.queue import records
 from quail.queue.dispatch import Dispatcher, Rules
 from quail.queue.journal import Journal
 from quail.queue.records import Accepted
-from quail.queue.state import State
+from quail.queue.state import State, pack
 from quail.queue.store import DamagedBodyError, Stored
 
 BIRTH = 1_700_000_000
@@ -43,7 +43,7 @@ class MemoryStore:
     def apply(self, entry):
         self._offset += 64
         if entry.kind == records.FAILED:
-            self.reports[1 << 40 | self._offset] = entry.envelope
+            self.reports[pack(1, self._offset)] = entry.envelope
         self.settle(SimpleNamespace(segment=1, entries=[entry], offsets=[self._offset], sizes=[64]))
 
     def remove_large(self, number):
