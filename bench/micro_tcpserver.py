@@ -6,7 +6,6 @@ Servers take turns, round by round, and the best round of each counts. For each:
 eight at a time, processor time of server and programs for one connection, and ratios to the original with /bin/true.
 """
 
-import glob
 import os
 import socket
 import statistics
@@ -15,6 +14,8 @@ import sys
 import tempfile
 import threading
 import time
+
+from tests.root.image import Image, RootUnavailableError
 
 ROUNDS = 4
 CONNECTIONS = 100
@@ -93,11 +94,11 @@ class Server:
 
 
 def original() -> str:
-    """Debian's binary in the test root of this machine."""
-    found = glob.glob(os.path.expanduser("~/.cache/quail-test-root/*/root/usr/bin/tcpserver"))
-    if not found:
-        raise SystemExit("name the original tcpserver, or make the test root first")
-    return found[0]
+    """Debian's binary in the test root, which is made if it is not there."""
+    try:
+        return f"{Image().root}/usr/bin/tcpserver"
+    except RootUnavailableError as error:
+        raise SystemExit(f"name the original tcpserver, because there is no test root: {error}") from error
 
 
 def main() -> None:

@@ -15,7 +15,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 def test_it_does_as_the_original_does(test_root, tmp_path, kind, seed, count):
     shutil.copy(f"{HERE}/multilog_inside.py", tmp_path)
     with test_root.enter({str(tmp_path): "/srv"}) as box:
-        words = ["python3", "/srv/multilog_inside.py", "/srv/work", kind, str(seed), str(count)]
+        words = ["python3", "/srv/multilog_inside.py", "/srv/case", kind, str(seed), str(count)]
         done = box.run(words, env=QUAIL_ENVIRONMENT, timeout=300)
     assert json.loads(done.stdout) == []
 

@@ -20,8 +20,8 @@ TITLE = (
 COMMANDS = [
     # Users.
     "setuidgid", "setuidgid nobody", "setuidgid nosuch id", "setuidgid nobody id", "setuidgid -x nobody id",
-    "setuidgid 65534 id", "setuidgid nobody nosuch", "setuidgid nobody /root/none", "setuidgid nobody /etc/passwd",
-    "setuidgid nobody /etc", "setuidgid nobody ''", "setuidgid tester setuidgid nobody id",
+    "setuidgid 65534 id", "setuidgid nobody nosuch", "setuidgid nobody /var/cache/ldconfig/none",
+    "setuidgid nobody /etc/passwd", "setuidgid nobody /etc", "setuidgid nobody ''", "setuidgid tester setuidgid nobody id",
     "envuidgid", "envuidgid nobody", "envuidgid nosuch env", f"envuidgid nobody {ENVIRONMENT}", "envuidgid nobody nosuch",
     "UID=5 envuidgid tester sh -c 'echo $UID $GID'",
     # Environments.

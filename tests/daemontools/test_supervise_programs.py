@@ -13,6 +13,7 @@ import time
 
 import pytest
 from tests.daemontools.supervise_house import here, until
+from tests.lacking import without
 
 pytestmark = pytest.mark.timeout(240)
 UP, DOWN = ord("u"), ord("d")
@@ -84,7 +85,7 @@ def test_supervise_makes_its_files_in_the_old_order(street):
     try:
         process = subprocess.Popen(words, cwd=street.folder, env={"PATH": path})
     except FileNotFoundError:
-        pytest.skip("needs strace")
+        without("strace")
     street.started(process)
     until(lambda: 'openat(AT_FDCWD, "supervise/ok"' in trace.read_text() if trace.exists() else False, "the trace")
     calls = [line for line in trace.read_text().splitlines() if '"supervise' in line or "flock" in line]
@@ -227,7 +228,7 @@ def test_names_of_any_bytes(street):
         os.rename(os.fsencode(service.folder), folder)
     except OSError as error:
         if error.errno == errno.EILSEQ:
-            pytest.skip("no such names here")
+            without("a file system whose names may have any bytes")
         raise
     street.popen("ours", "svscan", "tree")
     service.folder = street.folder / os.fsdecode(b"tree/\xff name")

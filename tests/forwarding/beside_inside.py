@@ -36,7 +36,7 @@ THEIRS = {name: f"{ORACLES}/fastforward/usr/bin/{name}" for name in OURS} | {
     "newaliases": f"{ORACLES}/fastforward/usr/sbin/qmail-newaliases",
 }
 HOME = "/var/lib/qmail"  # Debian's
-QUEUE = "#!/bin/sh\ncat > /srv/work/message\ncat <&1 > /srv/work/envelope\nexit $(cat /srv/work/code)\n"
+QUEUE = "#!/bin/sh\ncat > /srv/case/message\ncat <&1 > /srv/case/envelope\nexit $(cat /srv/case/code)\n"
 ENVIRONMENT = {
     b"PATH": b"/usr/bin:/bin", b"UFLINE": b"From s@s\n", b"RPLINE": b"Return-Path: <s@s>\n", b"DTLINE": b"Delivered-To: d@d\n",
     b"SENDER": b"s@s.example", b"NEWSENDER": b"new@s.example",
@@ -395,13 +395,13 @@ def commands(message):
 def main():
     seed, count = map(int, sys.argv[2:])
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
-    for folder in (f"{HOME}/bin", f"{HOME}/control", "/srv/work"):
+    for folder in (f"{HOME}/bin", f"{HOME}/control", "/srv/case"):
         os.makedirs(folder, exist_ok=True)
     write(f"{HOME}/bin/qmail-queue", QUEUE.encode())
     os.chmod(f"{HOME}/bin/qmail-queue", 0o755)
     for name, value in (("me", b"me"), ("defaultdomain", b"default.example"), ("plusdomain", b"plus.example")):
         write(f"{HOME}/control/{name}", value + b"\n")
-    os.chdir("/srv/work")
+    os.chdir("/srv/case")
     write("code", b"0")
     globals()[SUBJECT](random.Random(seed), count)
 

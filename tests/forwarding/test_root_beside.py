@@ -11,7 +11,7 @@ SUBJECTS = {"calls": 1, "dotforward": 60, "aliases": 50, "forwarding": 30, "list
 
 def beside(test_root, tmp_path, subject, count):
     seed = int(os.environ.get("QUAIL_SEED") or 20_261_130)
-    with test_root.enter({HERE: "/srv/tests", str(tmp_path): "/srv/work"}) as box:
+    with test_root.enter({HERE: "/srv/tests", str(tmp_path): "/srv/case"}) as box:
         words = ["python3", "/srv/tests/beside_inside.py", subject, str(seed), str(count)]
         done = box.run(words, env={"PYTHONPATH": "/opt/quail/src"}, check=False, timeout=1200)
         assert (done.returncode, done.stdout) == (0, ""), f"seed {seed}: {done.stdout}{done.stderr}"

@@ -63,6 +63,9 @@ def bodies(text):
 ALL = dict.fromkeys(TEXTS, True)
 
 
+MPOPRC, FETCHMAILRC = "/tmp/mpoprc", "/tmp/fetchmailrc"
+
+
 def file(box, path, text):
     box.run(["sh", "-c", f"umask 077; cat > {path}"], data=text)
 
@@ -71,15 +74,15 @@ def file(box, path, text):
 def test_mpop(box, server, keep):
     file(
         box,
-        "/root/.mpoprc",
+        MPOPRC,
         f"defaults\ntls off\nauth user\naccount default\nhost 127.0.0.1\nport {pop3_port(server)}\nuser tester\n"
         f'password "{SECRET}"\nkeep {keep}\ndelivery mbox /tmp/box\nreceived_header off\n',
     )
-    box.run(["mpop"])
+    box.run(["mpop", f"--file={MPOPRC}"])
     text = box.run(["cat", "/tmp/box"]).stdout.replace("\n>From", "\nFrom")
     assert bodies(text) == ALL
     assert left(box) == (3 if keep == "on" else 0)
-    box.run(["mpop"])  # by UIDL: none of them again
+    box.run(["mpop", f"--file={MPOPRC}"])  # by UIDL: none of them again
     assert box.run(["grep", "-c", "^From ", "/tmp/box"]).stdout.strip() == "3"
 
 
@@ -89,23 +92,23 @@ def test_mpop_by_apop(box, server):
     server.start()
     file(
         box,
-        "/root/.mpoprc",
+        MPOPRC,
         f"defaults\ntls off\nauth apop\naccount default\nhost 127.0.0.1\nport {pop3_port(server)}\nuser tester\n"
         f'password "{SECRET}"\nkeep on\ndelivery mbox /tmp/box\nreceived_header off\n',
     )
-    box.run(["mpop"])
+    box.run(["mpop", f"--file={MPOPRC}"])
     assert box.run(["grep", "-c", "^From ", "/tmp/box"]).stdout.strip() == "3"
 
 
 def test_fetchmail_delivers_into_our_smtp(box, server):
     file(
         box,
-        "/root/.fetchmailrc",
+        FETCHMAILRC,
         f"poll 127.0.0.1 service {pop3_port(server)} protocol pop3 no uidl\n"
         f"  username tester password '{SECRET}' is tester@localhost here\n"
         f"  smtphost 127.0.0.1/{server.port} fetchall sslproto ''\n",
     )
-    done = box.run(["fetchmail", "--nosyslog", "-v"], check=False)
+    done = box.run(["fetchmail", "-f", FETCHMAILRC, "--nosyslog", "-v"], check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     server.delivered(3)
     text = box.run(["sh", "-c", "cat /srv/tester/Maildir/*/*"]).stdout

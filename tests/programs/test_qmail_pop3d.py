@@ -5,6 +5,7 @@ import re
 import time
 
 import pytest
+from tests.lacking import without
 from tests.programs.launch import launch
 from tests.programs.pop3_process import POP3D, Pop3, make_joe, put
 
@@ -29,7 +30,7 @@ def test_a_session(home):
 
 def test_root_is_refused(home):
     if os.getuid():
-        pytest.skip("did not run: needs uid 0")
+        without("uid 0")
     done = launch("qmail-pop3d", "Maildir", cwd=home)
     assert (done.returncode, done.stdout, done.stderr) == (1, b"", b"qmail-pop3d invoked as uid 0, terminating\n")
 

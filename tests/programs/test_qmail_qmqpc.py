@@ -8,6 +8,7 @@ import sys
 import threading
 
 import pytest
+from tests.lacking import without
 from tests.programs.launch import launch
 from tests.unit.qmtp.packages import qmqp
 
@@ -161,7 +162,7 @@ def test_ipv6(home):
     try:
         server = Server(family=socket.AF_INET6)
     except OSError:
-        pytest.skip("this machine has no IPv6")
+        without("IPv6")
     servers(home, f"[::1]:{server.port}")
     assert qmqpc(home) == 0
     assert len(server.done()) == 1

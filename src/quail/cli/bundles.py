@@ -66,15 +66,19 @@ def build(module: str) -> bytes:
         status = os.stat(path)
         sources.append((path, status.st_mtime_ns, status.st_size))
         folder = os.path.dirname(path) if path.endswith("/__init__.py") else None
-        modules.append((name, folder, path, _compiled(path)))
+        modules.append((name, folder, path, _compiled(path, status.st_mtime_ns, status.st_size)))
     return marshal.dumps((_start(), tuple(sources), tuple(modules)))
 
 
 def _start() -> CodeType:
-    return _compiled(bundle_start.__file__)
+    path = bundle_start.__file__
+    status = os.stat(path)
+    return _compiled(path, status.st_mtime_ns, status.st_size)
 
 
-def _compiled(path: str) -> CodeType:
+@functools.cache
+def _compiled(path: str, _when: int, _size: int) -> CodeType:
+    """Once for all bundles: most modules are in most of them. Another file than before is another call."""
     with open(path, "rb") as file:
         return compiled(file.read(), path)
 

@@ -4,6 +4,7 @@ from.
 Launchers lead there, and a system home starts only if service accounts can read it and nobody else can change it.
 """
 
+import functools
 import importlib.util
 import os
 import sys
@@ -40,11 +41,12 @@ def package_parent() -> str:
     return os.path.dirname(package())
 
 
-def dependency_folders() -> list[str]:
+@functools.cache
+def dependency_folders() -> tuple[str, ...]:
     """The folders that have the dependencies in them; one that is not installed is left out."""
     found: dict[str, None] = {}
     for name in DEPENDENCIES:
         spec = importlib.util.find_spec(name)
         if spec is not None and spec.submodule_search_locations:
             found[os.path.dirname(os.path.abspath(spec.submodule_search_locations[0]))] = None
-    return list(found)
+    return tuple(found)

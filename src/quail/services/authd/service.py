@@ -228,23 +228,30 @@ class Authd:
             attempt.origin.send(encode_verdict(attempt.request.tag, letter, text))
             attempt.origin.flush()
 
+    def _fork(self, attempt: _Attempt) -> tuple[int, socket.socket, socket.socket] | None:
+        """A child: its process id (0 in it), our end of a pair of sockets, and its own; None if there can't be one."""
+        try:
+            ours, theirs = socket.socketpair()
+        except OSError as error:
+            self._trouble(attempt, f"can't make a socket: {error}")
+            return None
+        try:
+            return os.fork(), ours, theirs
+        except OSError as error:
+            ours.close()
+            theirs.close()
+            self._trouble(attempt, f"can't fork: {error}")
+            return None
+
     # Judging
 
     def _start_checks(self) -> None:
         while self._waiting and len(self._judged) < CHECKS and self._stop_at is None:
             attempt = self._waiting.popleft()
-            try:
-                ours, theirs = socket.socketpair()
-            except OSError as error:
-                self._trouble(attempt, f"can't make a socket: {error}")
+            forked = self._fork(attempt)
+            if forked is None:
                 continue
-            try:
-                pid = os.fork()
-            except OSError as error:
-                ours.close()
-                theirs.close()
-                self._trouble(attempt, f"can't fork: {error}")
-                continue
+            pid, ours, theirs = forked
             if pid == 0:
                 self._judge(attempt, theirs)
             theirs.close()
@@ -347,18 +354,10 @@ class Authd:
     def _open(self, attempt: _Attempt, login: Login) -> None:
         """Fork the session, and tell that it is there."""
         request = attempt.request
-        try:
-            ours, theirs = socket.socketpair()
-        except OSError as error:
-            self._trouble(attempt, f"can't make a socket: {error}")
+        forked = self._fork(attempt)
+        if forked is None:
             return
-        try:
-            pid = os.fork()
-        except OSError as error:
-            ours.close()
-            theirs.close()
-            self._trouble(attempt, f"can't fork: {error}")
-            return
+        pid, ours, theirs = forked
         if pid == 0:
             session.run(
                 attempt.client,

@@ -43,10 +43,13 @@ class Session(Protocol):
 
 
 class Worker:
-    """A service makes one with its kind of session, and overrides read_control() and sweep().
+    """A service says what its sessions are, and what it reads and does besides.
 
-    `patience`: seconds that a peer may say nothing.
+    `patience`: seconds that a peer may say nothing. STOPPING, TOO_MANY: what a peer is told for whom there is no session.
     """
+
+    STOPPING = b""
+    TOO_MANY = b""
 
     patience: float
 
@@ -56,11 +59,10 @@ class Worker:
         loop: asyncio.AbstractEventLoop,
         *,
         rules: str,
-        session: Callable[[], asyncio.BaseProtocol],
         closed: bool = False,
     ) -> None:
-        """`rules` names the access rules (smtp, pop3, qmqp), without one of which a peer is denied if `closed`; `session` makes
-        one for each connection. Control files are read here: ConfigError, TemporaryError.
+        """`rules` names the access rules (smtp, pop3, qmqp), without one of which a peer is denied if `closed`. Control files
+        are read here: ConfigError, TemporaryError.
         """
         assert context.counters is not None
         self.loop = loop
@@ -68,7 +70,6 @@ class Worker:
         self.sessions: set[Session] = set()
         self.stopping = False
         self._context = context
-        self._session = session
         self._census = Census(context.counters, context.worker)
         self._rules = Rules(rules_file(context.mode, rules), closed=closed)
         self._nameservers: list[Server] | None = None
@@ -117,8 +118,7 @@ class Worker:
         """What makes a session for each connection to a listener: `line` is its word in control/listen, `local` whether it is a
         Unix socket.
         """
-        del line, local
-        return self._session
+        raise NotImplementedError
 
     async def start(self) -> None:
         """Listen."""
@@ -133,15 +133,17 @@ class Worker:
             self._servers.append(await serve(make, sock=listener))
         self._sweep()
 
-    def enter(self, session: Session, peer: str) -> bool:
-        """Count one more connection; False if it is not within the limits."""
+    def count(self, session: Session, peer: str) -> bytes | None:
+        """Count one more connection; if it is not within the limits, what to say before it is closed."""
+        if self.stopping:
+            return self.STOPPING
         census = self._census
         if census.total() >= self._max_total or census.from_address(peer) >= self._max_each:
             self.log(f"{peer} refused: too many connections")
-            return False
+            return self.TOO_MANY
         census.enter(peer)
         session.counted = True
-        return True
+        return None
 
     def environment(self, peer: str, name: bytes | None, info: bytes | None = None) -> dict[bytes, bytes] | None:
         """What the access rules say about a peer (variables of tcp-environ(5)), None if they deny it. `peer` is an address or

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import time
+from collections.abc import Callable
 
 from quail.control.reader import Control
 from quail.errors import TemporaryError
@@ -14,17 +15,18 @@ from quail.services.popd.login import PopConnection
 from quail.supervise.context import Context
 
 PATIENCE = 600.0  # seconds of silence; RFC 1939 s3 has no less
-STOPPING = b"-ERR [SYS/TEMP] shutting down, try again later"
-TOO_MANY_CONNECTIONS = b"-ERR [SYS/TEMP] too many connections, try again later"
 UNREADABLE = b"-ERR [SYS/TEMP] unable to read controls"
 
 
 class Popd(worker.Worker):
     """The service."""
 
+    STOPPING = b"-ERR [SYS/TEMP] shutting down, try again later"
+    TOO_MANY = b"-ERR [SYS/TEMP] too many connections, try again later"
+
     def __init__(self, context: Context, loop: asyncio.AbstractEventLoop) -> None:
         """As Worker's."""
-        super().__init__(context, loop, rules="pop3", session=lambda: PopConnection(self))
+        super().__init__(context, loop, rules="pop3")
         self.patience = PATIENCE
         self.guard = Guard()
         self.authd = AuthdClient(loop, "run/authd.sock")
@@ -37,16 +39,15 @@ class Popd(worker.Worker):
         self._apop = bool(control.integer("apop"))
         self._host = host
 
-    def count(self, session: PopConnection, peer: str) -> bytes | None:
-        """None if one more is within the limits; else what to say before the connection is closed."""
-        if self.stopping:
-            return STOPPING
-        return None if self.enter(session, peer) else TOO_MANY_CONNECTIONS
+    def session_for(self, line: str, *, local: bool) -> Callable[[], asyncio.BaseProtocol]:
+        """See Worker."""
+        del line, local
+        return lambda: PopConnection(self)
 
     def admit(self, peer: str, name: bytes | None) -> Login | bytes:
         """The machine that the client talks with; or what to say before the connection is closed, which may be nothing."""
         if self.stopping:
-            return STOPPING
+            return self.STOPPING
         try:
             if self.environment(peer, name) is None:
                 return b""

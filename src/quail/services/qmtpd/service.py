@@ -1,6 +1,7 @@
 """One worker of QMTP or QMQP: what its sessions share."""
 
 import asyncio
+from collections.abc import Callable
 
 from quail.control.reader import Control
 from quail.errors import TemporaryError
@@ -9,22 +10,20 @@ from quail.qmqp.server import Session as QmqpMachine
 from quail.qmtp.exchange import Exchange
 from quail.qmtp.server import Session as QmtpMachine
 from quail.services.inbound import worker
-from quail.services.inbound.handoff import HandoffPool
-from quail.services.inbound.recipients import Recipients
+from quail.services.inbound.mail import MailWorker
 from quail.services.qmtpd.session import NetstringSession
 from quail.supervise.context import Context
 
 
-class Service(worker.Worker):
+class Service(MailWorker):
     """One worker. `protocol`: as Received fields name it."""
 
     protocol: bytes
 
-    def __init__(self, context: Context, loop: asyncio.AbstractEventLoop, *, rules: str, closed: bool = False) -> None:
-        """As Worker's."""
-        super().__init__(context, loop, rules=rules, closed=closed, session=lambda: NetstringSession(self))
-        self.pool = HandoffPool(loop, "run/queue.sock")
-        self.recipients = Recipients(loop, "run/users.sock")
+    def session_for(self, line: str, *, local: bool) -> Callable[[], asyncio.BaseProtocol]:
+        """See Worker."""
+        del line, local
+        return lambda: NetstringSession(self)
 
     def read_control(self, control: Control) -> None:
         """See Worker."""
@@ -44,16 +43,6 @@ class Service(worker.Worker):
         except TemporaryError as error:
             self.log(f"warning: {peer} dropped: {error}")
             return None
-
-    def sweep(self) -> None:
-        """See Worker."""
-        self.recipients.sweep()
-
-    def close(self) -> None:
-        """See Worker."""
-        self.pool.close()
-        self.recipients.close()
-        super().close()
 
 
 class Qmtpd(Service):

@@ -8,24 +8,21 @@ from quail.errors import TemporaryError
 from quail.net.interfaces import local_addresses
 from quail.policy import smtp as policy
 from quail.services.inbound import worker
-from quail.services.inbound.handoff import HandoffPool
-from quail.services.inbound.recipients import Recipients
+from quail.services.inbound.mail import MailWorker
 from quail.services.smtpd.session import SmtpSession
 from quail.smtp.settings import Settings
 from quail.supervise.context import Context
 
-STOPPING = b"421 4.3.2 shutting down; try again later"
-TOO_MANY_CONNECTIONS = b"421 4.7.0 too many connections; try again later"
 
-
-class Smtpd(worker.Worker):
+class Smtpd(MailWorker):
     """One worker."""
+
+    STOPPING = b"421 4.3.2 shutting down; try again later"
+    TOO_MANY = b"421 4.7.0 too many connections; try again later"
 
     def __init__(self, context: Context, loop: asyncio.AbstractEventLoop) -> None:
         """As Worker's."""
-        super().__init__(context, loop, rules="smtp", session=self.session_for("smtp", local=False))
-        self.pool = HandoffPool(loop, "run/queue.sock")
-        self.recipients = Recipients(loop, "run/users.sock")
+        super().__init__(context, loop, rules="smtp")
 
     def read_control(self, control: Control) -> None:
         """See Worker."""
@@ -37,19 +34,13 @@ class Smtpd(worker.Worker):
         lmtp = line == "lmtp"
         return lambda: SmtpSession(self, lmtp=lmtp, local=local)
 
-    def count(self, session: SmtpSession, peer: str) -> bytes | None:
-        """None if one more is within the limits; else what to say before the connection is closed."""
-        if self.stopping:
-            return STOPPING
-        return None if self.enter(session, peer) else TOO_MANY_CONNECTIONS
-
     def admit(self, session: SmtpSession, peer: str, name: bytes | None, info: bytes | None) -> Settings | bytes:
         """What the session is served with; or what to say before the connection is closed, which may be nothing.
 
         As Worker.environment has it: `peer` an address or LOCAL, `name` its name and `info` who is there, if they are known.
         """
         if self.stopping:
-            return STOPPING
+            return self.STOPPING
         try:
             environment = self.environment(peer, name, info)
             if environment is None:
@@ -59,16 +50,6 @@ class Smtpd(worker.Worker):
         except TemporaryError as error:
             self.log(f"warning: {peer} dropped: {error}")
             return policy.UNREADABLE_CONTROLS
-
-    def sweep(self) -> None:
-        """See Worker."""
-        self.recipients.sweep()
-
-    def close(self) -> None:
-        """See Worker."""
-        self.pool.close()
-        self.recipients.close()
-        super().close()
 
 
 def run(context: Context) -> None:
