@@ -247,11 +247,11 @@ def test_nowhere_to_keep_a_large_message(home):
 @pytest.mark.parametrize(
     ("trouble", "code"), [("MemoryError", 51), ("KeyError", 81), ("AssertionError", 81), ("OSError", 81)]
 )
-@pytest.mark.parametrize("where", ["enqueue", "_read_envelope", "Spool"])
+@pytest.mark.parametrize("where", ["enqueue", "read_envelope", "read_message"])
 def test_out_of_memory_and_bugs(home, trouble, code, where):
     """What can't be brought about from outside."""
     fail = f"def fail(*_, **__): raise {trouble}"
-    script = f"from quail.programs.qmail import qmail_queue\n{fail}\nqmail_queue.{where} = fail\nqmail_queue.main()"
+    script = f"from quail.programs.qmail import qmail_queue as it\n{fail}\nit.{where}\nit.{where} = fail\nit.main()"
     (home.path / "envelope").write_bytes(ENVELOPE)
     with (home.path / "envelope").open("rb") as one:
         done = subprocess.run(

@@ -156,7 +156,7 @@ def test_silence(make_server):
         for client in (silent, stuck):
             assert client.reply() == b"451 4.4.2 timeout"
             assert client.hung_up()
-    server.line(r"smtpd: 127\.0\.0\.1 message from <s@example\.org> given up: timeout")
+    server.line(r"smtpd: 127\.0\.0\.1 message from <s@example\.org> to 1 recipient given up: timeout")
     server.end(server.send("joe@localhost"))
     assert len(server.mail()) == 1
 

@@ -39,6 +39,7 @@ def test_a_thousand_clients_at_once(options):
                 client = server.connect()
                 client.sendall(b"%d\n" % number)
                 selector.register(client, selectors.EVENT_READ, b"%d\n" % number)
+            until(lambda: len(server.children()) == LIMIT)
             left = clients
             while left:
                 ready = selector.select(PATIENCE)

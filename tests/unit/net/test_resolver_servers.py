@@ -110,7 +110,7 @@ def test_patience_has_an_end(desk):
     with pytest.raises(UnresolvedError):
         desk.mx(b"example.test")
     assert time.monotonic() - begin >= 4 * QUICK
-    assert desk.dns.count() == 2
+    assert desk.dns.count() in (2, 3)  # of nine; a timer may be a millisecond early, which is left then
 
 
 @pytest.mark.parametrize("behaviour", ["no-edns", "edns-silent"])
