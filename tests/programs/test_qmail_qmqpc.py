@@ -57,8 +57,10 @@ class Server:
         return f"127.0.0.1:{self.port}"
 
     def done(self):
-        self.listener.close()
+        with contextlib.suppress(OSError):
+            self.listener.shutdown(socket.SHUT_RDWR)  # so that it waits for nobody any more
         self.thread.join(60)
+        self.listener.close()
         return self.talk.messages
 
 

@@ -1,4 +1,4 @@
-"""qmail-lspawn, qmail-rspawn, qmail-clean and qmail-send as processes, with a single home behind them."""
+"""qmail-lspawn, qmail-rspawn and qmail-clean as processes, with a single home behind them."""
 
 import os
 import subprocess
@@ -223,17 +223,3 @@ class TestClean:
     def test_no_queue(self, tmp_path):
         assert self.run(tmp_path, b"").returncode == 111
         assert self.run(tmp_path / "gone", b"").returncode == 111
-
-
-class TestSend:
-    """It can't be: who calls it hears what to call, where the log would have been too."""
-
-    def test_refuses(self, home, tmp_path):
-        text = b"the queue runs together with its deliveries: call qmail-start or quail serve, which start both\n"
-        done = launch("qmail-send", env={"QMAILHOME": str(home)})
-        assert (done.returncode, done.stdout, done.stderr) == (111, b"", b"qmail-send: fatal: " + text)
-        words = [sys.executable, "-m", module("qmail-send")]
-        with (tmp_path / "log").open("wb") as log:
-            done = subprocess.run(words, stdin=log, stderr=subprocess.DEVNULL, check=False)
-        assert done.returncode == 111
-        assert (tmp_path / "log").read_bytes() == b"alert: cannot start: " + text

@@ -8,7 +8,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from tests.unit.queue.dispatching import Bench
 
 from quail.message.verp import expand
-from quail.queue import dispatch, group, records
+from quail.queue import dispatch, records
 from quail.queue.active import destination_of
 
 RECIPIENTS = [b"a@here", b"b@here", b"c@here", b"z@else.org", *(b"%c@far.org" % letter for letter in b"stuvwxy")]
@@ -19,9 +19,10 @@ numbers = st.integers(1, 8)
 class DispatchMachine(RuleBasedStateMachine):
     def __init__(self):
         super().__init__()
-        self.kept = dispatch.KEPT_BODIES, dispatch.KEPT_MESSAGES, group.MAX_GROUP
-        dispatch.KEPT_BODIES, dispatch.KEPT_MESSAGES, group.MAX_GROUP = 20, 3, 3
+        self.kept = dispatch.KEPT_BODIES, dispatch.KEPT_MESSAGES
+        dispatch.KEPT_BODIES, dispatch.KEPT_MESSAGES = 20, 3
         self.bench = Bench(local=3, remote=4, each=2, lifetime=1000)
+        self.bench.dispatcher.channels["remote"].together = 3
         self.over = Counter()  # (message, recipient): reports K or D
         self.removed = set()
         self.ended = Counter()
@@ -45,7 +46,7 @@ class DispatchMachine(RuleBasedStateMachine):
         bench.nothing_is_kept()
         for number in range(1, bench.last_number + 1):
             assert self.ended[number] == 1, number
-        dispatch.KEPT_BODIES, dispatch.KEPT_MESSAGES, group.MAX_GROUP = self.kept
+        dispatch.KEPT_BODIES, dispatch.KEPT_MESSAGES = self.kept
 
     # Mail.
 

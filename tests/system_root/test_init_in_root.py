@@ -49,7 +49,7 @@ def test_from_nothing_to_a_home_that_serves(box):
         "644 alias:qmail /var/qmail/alias/.qmail-root",
         "711 qmailq:qmail /var/qmail/queue",
         "700 qmailq:qmail /var/qmail/queue/journal",
-        "700 qmailq:qmail /var/qmail/queue/mess",
+        "710 qmailq:qmail /var/qmail/queue/mess",
         "700 qmailq:qmail /var/qmail/queue/damaged",
         "3733 qmailq:qmail /var/qmail/queue/drop",
         "644 root:root /etc/tcprules.d/qmail-smtp.cdb",

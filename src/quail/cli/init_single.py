@@ -23,8 +23,16 @@ POP3_PORT = 2110
 _OTHER_PORTS = {"qmtp": 2209, "qmqp": 2628}  # beside that of SMTP; with another, as far from it
 NAMELESS = "me"  # the first mailbox of a starter whose uid has no name, as in many containers
 
-# What only the services need, and what people may look at. The queue makes queue/lock, serve the sockets in run/.
-_PRIVATE = ("queue", "queue/journal", "queue/mess", "queue/drop", "queue/damaged", "run")
+# What only the services need, and what people may look at. The queue makes queue/lock, serve the sockets in run/. By the mode
+# of queue/mess the queue's first start sees that it must not make that anew: spawn daemons may be waiting in it by then.
+_PRIVATE = {
+    "queue": 0o700,
+    "queue/journal": 0o700,
+    "queue/mess": 0o710,
+    "queue/drop": 0o700,
+    "queue/damaged": 0o700,
+    "run": 0o700,
+}
 _OPEN = ("alias", "etc", "etc/tcprules.d", "mail", "users")
 
 
@@ -102,8 +110,8 @@ def _make(home: str, first: str, listen: str, calls: SystemCalls) -> None:
     make_folder(f"{home}/control", calls=calls)
     unfinished = f"{home}/control/.mode.new"
     replace_file(unfinished, b"", calls=calls)
-    for name in _PRIVATE:
-        make_folder(f"{home}/{name}", 0o700, calls=calls)
+    for name, mode in _PRIVATE.items():
+        make_folder(f"{home}/{name}", mode, calls=calls)
     for name in _OPEN:
         make_folder(f"{home}/{name}", calls=calls)
     tcpto.complete(f"{home}/{tcpto.PATH}", calls=calls)

@@ -1,7 +1,7 @@
 """The programs in a home's bin/: a few lines each that start the interpreter lean and lead to the code (decision 0009).
 
-There is one for each module of quail/programs that has a main(), and those for `quail` and qmail-start, which run services.
-Each looks for quail first of all, before the library: no program has a module that could be taken for another. These two and
+There is one for each module of quail/programs that has a main(), and those of _OF_CLI, which run services. Each looks for quail
+first of all, before the library: no program has a module that could be taken for another. Those that run services and
 qmail-remote, whose dependencies may share a folder with anything, look there last.
 """
 
@@ -19,7 +19,7 @@ from quail.storage.folders import make_folder
 
 FOLDER = "bin"
 _NO_PROGRAMS = ("__init__", "become", "chain", "run")
-_OF_CLI = {"qmail-start": "quail.cli.qmail_start", "quail": "quail.cli.main"}
+_OF_CLI = {"qmail-send": "quail.cli.qmail_send", "qmail-start": "quail.cli.qmail_start", "quail": "quail.cli.main"}
 _WITH_DEPENDENCIES = (*_OF_CLI.values(), "quail.programs.qmail.qmail_remote")
 # These ask name servers or check passwords, or become, without exec, another program that does.
 _CHAINS = (

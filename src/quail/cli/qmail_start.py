@@ -21,11 +21,12 @@ from quail.oserrors import words
 from quail.services import lspawn
 from quail.supervise.log import LineLog
 from quail.supervise.logprogram import LogProgram
+from quail.supervise.tree import Member
 from quail.users.accounts import Accounts
 
 SERVICES = ("queue", "users", "lspawn", "rspawn")
 _LOGGER = "qmaill"
-_NAME = "qmail-send"  # what qmail-start becomes at other sites, and what scripts look for that signal it by its name
+NAME = "qmail-send"  # what qmail-start becomes at other sites, and what scripts look for that signal it by its name
 _OUTPUT, _ERROR = 1, 2
 
 
@@ -55,15 +56,19 @@ def main() -> None:
 
 
 def _serve(home: str, default_delivery: bytes, log_program: LogProgram | None) -> None:
+    run_lspawn = partial(lspawn.run, default_delivery=_lines(default_delivery), environment=_environment(home))
+
+    def adapt(member: Member) -> None:
+        if member.name == "lspawn":
+            member.run = run_lspawn
+
     serve_home(
         home,
         only=SERVICES,
         log=log_program.log if log_program is not None else LineLog(stamp=os.isatty(_ERROR)),
         log_program=log_program,
-        process_name=_NAME,
-        instead={
-            "lspawn": partial(lspawn.run, default_delivery=_lines(default_delivery), environment=_environment(home))
-        },
+        process_name=NAME,
+        adapt=adapt,
     )
 
 

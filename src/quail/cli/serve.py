@@ -20,10 +20,9 @@ from quail.oserrors import words
 from quail.storage import tcpto
 from quail.storage.calls import prepare_syncfs
 from quail.storage.durable import replace_file
-from quail.supervise.context import Context
 from quail.supervise.log import LineLog
 from quail.supervise.logprogram import LogProgram
-from quail.supervise.tree import Tree
+from quail.supervise.tree import Member, Tree
 from quail.users.accounts import Accounts
 
 _SIGNALS_FOR: dict[int, tuple[str, ...]] = {signal.SIGALRM: ("queue",)}
@@ -80,14 +79,14 @@ def serve_home(
     started: Callable[[Started], None] | None = None,
     log: LineLog | None = None,
     log_program: LogProgram | None = None,
-    instead: Mapping[str, Callable[[Context], None]] | None = None,
+    adapt: Callable[[Member], None] | None = None,
     process_name: str = "quail-serve",
 ) -> None:
     """Serve until TERM or INT; `started` is called, in this process, once everything runs.
 
     `only`: the services that are meant, in the order of members.NAMES. What is the whole home's to do goes with the queue.
     `ports`: other ones than those of control/listen, by service.
-    log: where to, if not to standard error; log_program: who reads it. instead: what to run for services of these names.
+    log: where to, if not to standard error; log_program: who reads it. adapt: may change what is to run, one by one.
     process_name: what ps shows of this process.
     """
     must_be_home(home)
@@ -119,7 +118,8 @@ def serve_home(
     prepare_syncfs()  # for the delivery workers
     services = members.members(only, sockets, workers, accounts)
     for member in services:
-        member.run = (instead or {}).get(member.name, member.run)
+        if adapt is not None:
+            adapt(member)
     tree = Tree(
         services,
         sockets,

@@ -1,4 +1,4 @@
-"""What a qmail-send says to a spawn daemon, and hears from it (facts 4.6). Pure.
+"""What a qmail-send says to a spawn daemon, and hears from it (facts 4.6): both sides. Pure.
 
 The daemon first says how many deliveries it takes at a time, in one byte. A command is a byte, the number of the delivery; then
 the message (its path below queue/mess), the sender and the recipient, each ended by NUL. A report is the number, a letter (K, Z
@@ -10,6 +10,7 @@ from quail.net.lspawn_protocol import DEFERRED, FAILED
 LIMIT = 120  # deliveries at a time, as the originals have it
 _MAX_PATH = 100  # bytes of a message's name
 _MAX_ADDRESS = 1 << 16  # bytes: no queue has such addresses
+_MAX_REPORT = 10_000  # bytes of a text that are kept
 _FIELDS = 3
 _IN_PATH = frozenset(b"0123456789/")
 
@@ -81,6 +82,39 @@ class Commands:
                 found.append(Command(self._number, *self._fields))
                 self._number = None
                 self._fields = []
+        return found
+
+
+def encode_command(number: int, path: bytes, sender: bytes, recipient: bytes) -> bytes:
+    """One command; no field has a NUL."""
+    return b"%c%b\0%b\0%b\0" % (number, path, sender, recipient)
+
+
+class Reports:
+    """Bytes in; (number, letter, text) out. Of a long text the first 10,000 bytes are kept, and a letter may be anything."""
+
+    __slots__ = ("_rest",)
+
+    def __init__(self) -> None:
+        """At the start of a report."""
+        self._rest = bytearray()
+
+    def feed(self, data: bytes) -> list[tuple[int, bytes, bytes]]:
+        """Those that are whole now."""
+        found = []
+        begin = 0
+        while begin < len(data):
+            if not self._rest:  # the number may be a NUL, which ends nothing
+                self._rest.append(data[begin])
+                begin += 1
+            end = data.find(b"\0", begin)
+            piece = data[begin : end if end >= 0 else len(data)]
+            self._rest += piece[: _MAX_REPORT + 2 - len(self._rest)]
+            if end < 0:
+                break
+            begin = end + 1
+            found.append((self._rest[0], bytes(self._rest[1:2]), bytes(self._rest[2:])))
+            self._rest.clear()
         return found
 
 

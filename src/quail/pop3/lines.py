@@ -52,6 +52,11 @@ class Lines:
                 return None
 
     @property
+    def has_more(self) -> bool:
+        """Whether there is something that has not been looked at yet."""
+        return self._position < len(self._buffer) or bool(self._later)
+
+    @property
     def overflowing(self) -> bool:
         """Whether the line that next() waits for is too long already."""
         return len(self._part) >= MAX_LINE

@@ -107,6 +107,11 @@ class Login:
         """Whether the driver owes a verdict."""
         return self._state == _VERDICT
 
+    @property
+    def has_more(self) -> bool:
+        """Whether there is something that has not been looked at yet."""
+        return self._lines.has_more
+
     def start(self) -> None:
         """Queue the greeting."""
         self._output.append(b"+OK %b\r\n" % (self._challenge if self._challenge is not None else b"ready"))

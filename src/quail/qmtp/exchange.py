@@ -85,6 +85,11 @@ class Exchange:
         """
         return self._owed is not None
 
+    @property
+    def has_more(self) -> bool:
+        """Whether there is something that has not been looked at yet."""
+        return self._input.has_more
+
     def receive(self, data: bytes) -> None:
         """Take bytes from the peer; b"" means that no more will come."""
         if self._steps is not None:

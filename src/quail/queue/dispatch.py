@@ -228,7 +228,8 @@ class Dispatcher:
     def _start_group(self, channel: Channel, destination: bytes, message: Active, *, fresh: bool) -> int:
         """Start as many recipients as may travel together; how many turns they count for."""
         due = message.due(channel.name, destination)
-        group = Group(message, channel.name, destination, due, self._last_delivery + 1, self._now())
+        first, most = self._last_delivery + 1, channel.together
+        group = Group(message, channel.name, destination, due, most=most, first=first, began=self._now())
         if group.deliveries:
             if group.more:
                 # The rest queues up again, behind other messages: a long list of recipients keeps nobody else waiting.

@@ -4,9 +4,6 @@ from collections.abc import Iterable
 
 from quail.message.verp import expand
 from quail.queue.active import Active
-from quail.queue.schedule import REMOTE
-
-MAX_GROUP = 100  # recipients; every SMTP server must take so many (RFC 5321, 4.5.3.1.8)
 
 
 class Delivery:
@@ -33,16 +30,23 @@ class Group:
     __slots__ = ("began", "channel", "deliveries", "destination", "host_down", "message", "missing", "more", "sender")
 
     def __init__(
-        self, message: Active, channel: str, destination: bytes, due: Iterable[int], first: int, began: float
+        self,
+        message: Active,
+        channel: str,
+        destination: bytes,
+        due: Iterable[int],
+        *,
+        most: int,
+        first: int,
+        began: float,
     ) -> None:
-        """Of those that are due the first one, and who may go along with it; deliveries count from `first`."""
+        """Of those that are due the first one, and who may go along with it, `most` in all; deliveries count from `first`."""
         self.message = message
         self.channel = channel
         self.destination = destination
         self.deliveries: list[Delivery] = []
         self.sender = b""
         self.more = False
-        most = MAX_GROUP if channel == REMOTE else 1
         for number, recipient in enumerate(due, first):
             address = message.left[recipient][1]
             sender = expand(message.accepted.sender, address)

@@ -120,6 +120,8 @@ class Channel:
     """
 
     name: str
+    together = 1
+    """Recipients of a group, at most."""
 
     def __init__(self, *, limit: int, limit_each: int) -> None:
         """`limit` slots, `limit_each` for one destination."""
@@ -273,6 +275,7 @@ class RemoteChannel(Channel):
     """
 
     name = REMOTE
+    together = 100  # every SMTP server must take so many (RFC 5321, 4.5.3.1.8)
 
     def __init__(self, *, limit: int, limit_each: int) -> None:
         """See Channel."""

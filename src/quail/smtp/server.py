@@ -134,6 +134,11 @@ class Session:
         """Whether the driver owes a verdict or a message's reply."""
         return self._state in (_VERDICT, _DONE)
 
+    @property
+    def has_more(self) -> bool:
+        """Whether there is something that has not been looked at yet."""
+        return self._position < len(self._buffer) or bool(self._later)
+
     def start(self) -> None:
         """Queue the greeting."""
         settings = self._settings

@@ -12,7 +12,7 @@ import socket
 import time
 from collections.abc import Callable, Mapping
 
-from quail.errors import QuailError
+from quail.errors import QuailError, TemporaryError
 from quail.storage.durable import replace_file
 from quail.supervise.context import HELD_BACK, Context
 from quail.supervise.descriptors import close_others
@@ -29,10 +29,14 @@ _PASSED_ON = (signal.SIGHUP, signal.SIGALRM)
 class Member:
     """One service process. `stage` is its turn when all stop: lower ones first, each with `grace` seconds.
 
-    `identity` is the uid and gid that it runs as, without other groups; None to stay who serve is.
+    `identity` is the uid and gid that it runs as, without other groups; None to stay who serve is. `descriptors` are kept open
+    in it, beside the sockets. One that is `vital` can't be started again: all end with it.
     """
 
-    __slots__ = ("counters", "grace", "identity", "keeper", "name", "prefix", "run", "sockets", "stage", "worker")
+    __slots__ = (
+        "counters", "descriptors", "grace", "identity", "keeper", "name", "prefix", "run", "sockets", "stage", "vital",
+        "worker",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -59,6 +63,8 @@ class Member:
         self.worker = worker
         self.identity = identity
         self.counters = counters
+        self.descriptors: tuple[int, ...] = ()
+        self.vital = False
         self.keeper = Keeper(time.monotonic(), longest=LONGEST_WAIT)
 
 
@@ -100,7 +106,9 @@ class Tree:
         self._process_name = process_name
 
     def run(self, started: Callable[[], None]) -> None:
-        """Until TERM or INT; `started` is called when every service has been forked."""
+        """Until TERM or INT; `started` is called when every service has been forked. TemporaryError when a vital one has
+        failed, after the others have been stopped.
+        """
         _rename(self._process_name)
         gc.collect()
         gc.freeze()
@@ -110,14 +118,21 @@ class Tree:
             self._fork(member)
         self._write_pids()
         started()
-        while True:
+        failed = None
+        while failed is None:
             events.wait(self._next_start())
             if self._stop_wanted(events):  # first: services that got the same signal have ended as they should
                 break
             for member, status in self._ended():
-                self._log(f"{member.name} {_ending(status)}; starting it again")
-            self._start_due()
+                if member.vital:
+                    failed = f"{member.name} {_ending(status)}" if status else ""
+                else:
+                    self._log(f"{member.name} {_ending(status)}; starting it again")
+            if failed is None:
+                self._start_due()
         self._stop_all(events)
+        if failed:
+            raise TemporaryError(failed)
 
     def _stop_wanted(self, events: Events) -> bool:
         for number in events.arrived():
@@ -164,7 +179,8 @@ class Tree:
             for socket_name, listener in self._sockets.items():
                 if socket_name not in member.sockets:
                     listener.close()
-            close_others({self._life_read, *(self._sockets[each].fileno() for each in member.sockets)})
+            sockets = (self._sockets[each].fileno() for each in member.sockets)
+            close_others({self._life_read, *sockets, *member.descriptors})
             name_process(member.name)
             if member.identity is not None:
                 become(*member.identity)

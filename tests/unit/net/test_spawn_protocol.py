@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from quail.net import spawn_protocol
-from quail.net.spawn_protocol import Command, Commands, encode_report
+from quail.net.spawn_protocol import Command, Commands, Reports, encode_command, encode_report
 
 FIELDS = st.binary(max_size=40).map(lambda data: data.replace(b"\0", b""))
 
@@ -82,3 +82,32 @@ def test_reports():
     assert encode_report(0, (b"K", b"did 1+0+0\n")) == b"\0Kdid 1+0+0\n\0"
     assert encode_report(119, (b"D", b"a\0b")) == b"wDa\0"
     assert encode_report(3, (b"Z", b"")) == b"\x03Z\0"
+
+
+@given(st.integers(0, 255), FIELDS, FIELDS, FIELDS)
+def test_commands_there_and_back(number, path, sender, recipient):
+    (command,) = Commands().feed(encode_command(number, path, sender, recipient))
+    assert (command.number, command.path, command.sender) == (number, path, sender)
+    assert command.local + (b"@" if b"@" in recipient else b"") + command.host == recipient
+
+
+REPORTS = st.lists(st.tuples(st.integers(0, 255), st.sampled_from([b"K", b"Z", b"D", b"?"]), FIELDS), max_size=5)
+
+
+@given(REPORTS, st.data())
+def test_reports_however_they_come(reports, data):
+    text = b"".join(encode_report(number, (letter, words)) for number, letter, words in reports) + b"\7Kunfinished"
+    found, parser = [], Reports()
+    while text:
+        size = data.draw(st.integers(1, len(text)))
+        found += parser.feed(text[:size])
+        text = text[size:]
+    assert found == reports
+
+
+def test_reports_without_letter_or_end():
+    parser = Reports()
+    assert parser.feed(b"\5\0") == [(5, b"", b"")]
+    for _ in range(100):
+        assert parser.feed(b"\0K" if not _ else b"x" * 1000) == []
+    assert parser.feed(b"y\0") == [(0, b"K", b"x" * 10_000)]

@@ -243,6 +243,20 @@ def test_a_peer_that_sends_ahead_is_not_read_for_ever():
     assert peer.transport.reading
 
 
+def test_what_is_sent_ahead_is_bounded_however_often_it_is_answered():
+    """Each verdict lets the machine go on by one recipient, while the peer would send a whole piece of them."""
+    peer = Peer()
+    recipients = [b"nobody%d@example.com" % number for number in range(100_000)]
+    stream = package(TEXT, b"s@x", *recipients)
+    sent = 0
+    for _ in range(90):
+        while peer.transport.reading and sent < len(stream):
+            peer.session.data_received(stream[sent : sent + 16_384])
+            sent += 16_384
+        peer.service.recipients.asked.pop()[1](b"D", b"")
+    assert sent <= peer.session.HIGH_WATER + 3 * 16_384
+
+
 def test_a_slow_queue_holds_the_peer_up():
     peer = Peer()
     peer.say(package(LARGE, b"s@x", JOE)[:60_000])

@@ -226,6 +226,34 @@ def test_what_a_peer_sends_ahead_is_bounded(peer, service):
     assert peer.transport.reading
 
 
+def test_what_a_peer_sends_ahead_is_bounded_however_often_it_is_answered(peer, service):
+    """Each answer lets the machine go on by one line, while the peer would send a whole piece."""
+    peer.say(b"HELO x", b"MAIL FROM:<a@x>")
+    service.recipients.known.clear()
+    piece = b"RCPT TO:<nobody@here>\r\n" * 1000
+    sent = 0
+    for _ in range(90):
+        while peer.transport.reading and sent < 4 << 20:
+            peer.session.data_received(piece)
+            sent += len(piece)
+        service.recipients.asked.pop()[1](b"D", b"")
+    assert sent < SmtpSession.HIGH_WATER + 2 * len(piece)
+
+
+def test_room_in_the_queue_is_no_room_here(peer, service):
+    """The queue takes more, the peer reads again: but it has sent so much ahead that it is not heard before its answer."""
+    peer.begin(b"text", b".")
+    peer.session.data_received(b"QUIT" + b"x" * 300_000)
+    assert not peer.transport.reading
+    peer.session.pause_writing()
+    peer.session.resume_writing()
+    peer.session.pause_message(True)
+    peer.session.pause_message(False)
+    assert not peer.transport.reading
+    service.pool.submitted[0][1].handed_over(Reply(b"K", b"1"))
+    assert peer.transport.reading
+
+
 def test_the_peer_goes_in_the_middle_of_its_message(peer, service):
     peer.begin(*[b"y" * 900] * 50)
     handoff, _ = service.pool.acquired[0]

@@ -213,3 +213,16 @@ def test_services_inherit_nothing_that_serve_was_started_with(launch, tmp_path):
         serve.until("a: []", "started")
     serve.signal(signal.SIGTERM)
     assert serve.rest() == 0
+
+
+def test_all_end_with_a_vital_one(launch):
+    """However it ends; the others are told, and may take their time."""
+    serve = launch("a:steady:1:60", "vital:steady:0:60")
+    serve.until("a: up", "vital: up", "started")
+    os.kill(serve.pids()["vital"][0], signal.SIGKILL)
+    assert serve.rest() == 0
+    assert serve.lines[-3:] == ["a: got SIGTERM", "failed: vital was killed by signal 9", "stopped"]
+    serve = launch("vital:quitter:0:60", "a:steady:1:60")
+    assert serve.rest() == 0
+    assert not any("failed" in line or "again" in line for line in serve.lines)
+    assert serve.lines[-1] == "stopped"

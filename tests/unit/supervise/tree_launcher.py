@@ -1,4 +1,5 @@
 """A supervise tree of trivial services in its own process: python tree_launcher.py MEMBER..., each NAME:SERVICE:STAGE:GRACE.
+The one that is called vital is.
 
 Lines go to standard error. Waits between starts are cut to hundredths of a second.
 """
@@ -8,7 +9,7 @@ import signal
 import socket
 import sys
 
-from quail.errors import ConfigError
+from quail.errors import ConfigError, TemporaryError
 from quail.supervise import keeper, tree
 from quail.supervise.log import LineLog
 from quail.supervise.tree import Member, Tree
@@ -96,6 +97,7 @@ def main():
         members.append(
             Member(name, services[service], (name,), stage=int(stage), grace=float(grace), prefix=f"{name}: ")
         )
+        members[-1].vital = name == "vital"
     os.makedirs("run", exist_ok=True)
     listeners = {name: socket.socket(socket.AF_UNIX) for name in {member.name for member in members}}
     log = LineLog()
@@ -108,7 +110,10 @@ def main():
         nofile=(1024, 1024),
         signals_for={signal.SIGALRM: ("a",)},
     )
-    whole.run(lambda: log("started"))
+    try:
+        whole.run(lambda: log("started"))
+    except TemporaryError as error:
+        log(f"failed: {error}")
     log("stopped")
 
 

@@ -13,7 +13,7 @@ FOLDERS = (
     ("alias", "alias", "qmail", 0o2755),
     ("queue", "qmailq", "qmail", 0o711),
     ("queue/journal", "qmailq", "qmail", 0o700),
-    ("queue/mess", "qmailq", "qmail", 0o700),
+    ("queue/mess", "qmailq", "qmail", 0o710),
     ("queue/damaged", "qmailq", "qmail", 0o700),
     ("queue/drop", "qmailq", "qmail", 0o3733),
 )

@@ -17,6 +17,10 @@ class Machine(Protocol):
     @property
     def waiting(self) -> bool: ...
 
+    @property
+    def has_more(self) -> bool:
+        """Whether it has been given something that it has not looked at yet."""
+
     def receive(self, data: bytes) -> None:
         """What the peer has sent; nothing at its end."""
 
@@ -211,16 +215,21 @@ class Session(asyncio.Protocol, Generic[W, M]):
         transport = self._transport
         if transport is None or transport.is_closing() or self._peer_full or not self._may_hear():
             return
-        if self._paused:
+        if self._paused and self._ahead <= self.HIGH_WATER:
             self._paused = False
             transport.resume_reading()
 
     def _go_on(self) -> None:
         """After an answer that was waited for."""
         self.last = self._service.loop.time()
-        self._ahead = 0
-        self._resume()
+        self._proceed()
+
+    def _proceed(self) -> None:
+        """Do what can be done now; a peer that has sent too much ahead is heard again when all of it has been looked at."""
         self._work()
+        if self._machine is not None and not (self._is_held_up() and self._machine.has_more):
+            self._ahead = 0
+            self._resume()
 
     def _end_session(self) -> None:
         """The machine has said its last."""

@@ -39,9 +39,8 @@ class NetstringSession(MailSession["Service", Exchange]):
 
     def resume_writing(self) -> None:
         """See Session. What was not answered for want of room is answered now."""
-        super().resume_writing()
-        self._ahead = 0
-        self._work()
+        self._peer_full = False
+        self._proceed()
 
     def _work(self) -> None:
         """Everything that can be done without waiting; then write."""
@@ -119,6 +118,7 @@ class NetstringSession(MailSession["Service", Exchange]):
 
     def check_silence(self, now: float, patience: float) -> None:
         """See Session. A peer may be here for so long and no longer, and its end does not wait until it reads."""
-        if self._machine is not None and self._is_overdue(now, patience):
+        machine = self._machine
+        if machine is not None and not machine.waiting and self._is_overdue(now, patience):
             self._peer_full = False
         super().check_silence(now, patience)

@@ -1,4 +1,4 @@
-"""The queue service: wires intake, journal, dispatcher and the link to lspawn into one event loop."""
+"""The queue service: wires intake, journal, dispatcher and the links to the delivery services into one event loop."""
 
 import asyncio
 import os
@@ -29,6 +29,7 @@ from quail.services.queue.drop import Drop
 from quail.services.queue.intake import Incoming, Intake
 from quail.services.queue.link import Link, LocalWire, RemoteWire, Wire
 from quail.services.queue.operator import Operator
+from quail.services.queue.spawner import Copies, Pipes, Spawner
 from quail.services.queue.writer import Writer
 from quail.storage.calls import REAL
 from quail.supervise.context import Context
@@ -65,8 +66,16 @@ class BounceEntry:
 class QueueService:
     """One life of the service."""
 
-    def __init__(self, context: Context, opened: Opened, loop: asyncio.AbstractEventLoop) -> None:
-        """Control files are read here: ConfigError, TemporaryError."""
+    def __init__(
+        self,
+        context: Context,
+        opened: Opened,
+        loop: asyncio.AbstractEventLoop,
+        spawners: Mapping[str, Pipes] | None = None,
+    ) -> None:
+        """`spawners`, by channel, stand in for our delivery services. Control files are read here: ConfigError,
+        TemporaryError.
+        """
         self._context = context
         self._opened = opened
         self._loop = loop
@@ -76,6 +85,7 @@ class QueueService:
         self._ended = False
         self._dispatching = False  # more may start: it goes on in the loop's next turn
         self._servers: list[asyncio.AbstractServer] = []
+        self._spawners = spawners
         self.store: Journal = opened.journal
         rules, self._teller, limits, minfree, self._copy = self._read_control()
         self.writer = Writer(
@@ -87,7 +97,7 @@ class QueueService:
             stopped=self._stop_at_once,
             log=self.log,
         )
-        self._links = {LOCAL: self._new_link(LOCAL, LocalWire()), REMOTE: self._new_link(REMOTE, RemoteWire())}
+        self._links = self._new_spawners(spawners) if spawners is not None else self._new_links()
         self.dispatcher = Dispatcher(
             self.store,
             rules,
@@ -99,6 +109,9 @@ class QueueService:
             now=self.now,
             seen=self._seen,
         )
+        if spawners is not None:
+            for channel in self.dispatcher.channels.values():
+                channel.together = 1
         self._intake = Intake(
             self.store,
             self.writer,
@@ -112,15 +125,34 @@ class QueueService:
 
     now = staticmethod(time.time)
 
-    def _new_link(self, channel: str, wire: Wire) -> Link:
-        return Link(
-            self._loop,
-            wire,
-            report=self._report,
-            lost=lambda: self.dispatcher.lost(channel),
-            ready=partial(self._link_ready, channel),
-            log=self.log,
-        )
+    def _new_links(self) -> Mapping[str, Link | Spawner]:
+        wires: dict[str, Wire] = {LOCAL: LocalWire(), REMOTE: RemoteWire()}
+        return {
+            channel: Link(
+                self._loop,
+                wire,
+                report=self._report,
+                lost=partial(self._link_lost, channel),
+                ready=partial(self._link_ready, channel),
+                log=self.log,
+            )
+            for channel, wire in wires.items()
+        }
+
+    def _new_spawners(self, spawners: Mapping[str, Pipes]) -> Mapping[str, Link | Spawner]:
+        copies = Copies("queue/mess")
+        return {
+            channel: Spawner(
+                self._loop,
+                pipes,
+                copies,
+                report=self._report,
+                lost=partial(self._spawner_lost, channel),
+                ready=partial(self._link_ready, channel),
+                log=self.log,
+            )
+            for channel, pipes in spawners.items()
+        }
 
     def _seen(self, number: int, accepted: Accepted) -> None:
         self._intake.shares.queued(number, accepted.uid, len(accepted.recipients))
@@ -154,6 +186,9 @@ class QueueService:
             LOCAL: (local, (local + 1) // 2),  # a mailbox that hangs leaves the other half to the others
             REMOTE: (control.integer("concurrencyremote"), control.integer("concurrencyperdomain")),
         }
+        for channel, pipes in (self._spawners or {}).items():
+            most, each = limits[channel]
+            limits[channel] = min(most, pipes.limit), min(each, pipes.limit)
         rules = Rules(routes, control.integer("queuelifetime"))
         return rules, teller, limits, control.integer("minfree"), control.integer("bouncemaxbytes")
 
@@ -245,6 +280,13 @@ class QueueService:
 
     def _start(self, group: Group) -> bool:
         return self._links[group.channel].start(group)
+
+    def _link_lost(self, channel: str) -> None:
+        self.dispatcher.lost(channel)
+
+    def _spawner_lost(self, channel: str) -> None:
+        self._terminate()  # who has started it must start all of it again
+        self.dispatcher.lost(channel)
 
     def _link_ready(self, channel: str) -> None:
         self.dispatcher.available(channel)
@@ -381,13 +423,13 @@ class QueueService:
         }
 
 
-def run(context: Context) -> None:
-    """Entry point of the service."""
+def run(context: Context, spawners: Mapping[str, Pipes] | None = None) -> None:
+    """Entry point of the service; `spawners`: see QueueService."""
     sys.setswitchinterval(_SWITCH_INTERVAL)
     opened = open_journal()
     loop = uvloop.new_event_loop()
     asyncio.set_event_loop(loop)
-    service = QueueService(context, opened, loop)
+    service = QueueService(context, opened, loop, spawners)
     try:
         loop.run_until_complete(service.start())
         loop.call_soon(context.ready)  # signals act only while the loop runs
