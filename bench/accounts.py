@@ -8,6 +8,7 @@ from tests.root.box import Box
 
 FIRST_UID = 3000
 HOMES = "/home"  # in the box; what the image has there is not seen
+PASSWORD = "secret"  # of the first user, where it is asked for
 _GLANCE = 0.02  # seconds between looks at Maildirs, at least
 
 

@@ -37,7 +37,7 @@ connections at a time.
   round, to hosts that have not been met before. What load generator, smtp-sink and name server cost is left out of the
   processor time, but they take it from both.
 - **POP3**: one client fetches a mailbox of as many messages as the first rows have, one by one or with 50 RETR on their way.
-  Quail: `qmail-popup` and `qmail-pop3d` under its tcpserver. In Postfix's place: Dovecot {dovecot} of Debian, with its index.
+  Quail: the home of a machine with a `pop3` line in `listen`. In Postfix's place: Dovecot {dovecot} of Debian, with its index.
 - **Memory** is PSS, just after the start. What the kernel holds for a connection is not in it.
 """
 

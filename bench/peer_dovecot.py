@@ -5,10 +5,9 @@ What differs from its defaults: a fixed password for everybody, no TLS, and plai
 
 import os
 
-from bench.accounts import HOMES, Accounts
+from bench.accounts import HOMES, PASSWORD, Accounts
 from tests.root.box import Box, Guest
 
-PASSWORD = "secret"
 CONFIGURATION = f"""\
 protocols = pop3
 listen = 127.0.0.1

@@ -7,7 +7,7 @@ it does at accept, delivery is never started, and nothing is left out of the acc
 import json
 import os
 
-from bench.accounts import HOMES, Accounts
+from bench.accounts import HOMES, PASSWORD, Accounts
 from bench.world import RELAY, World
 from tests.root.box import Box, Guest
 from tests.root.testroot import QUAIL, QUAIL_ENVIRONMENT, TESTER
@@ -132,23 +132,18 @@ class CrowdedQuail(SystemQuail):
 
 
 class Pop3Quail(SystemQuail):
-    """qmail-popup and qmail-pop3d under tcpserver, with a checkpassword of the bench that believes everybody to be user000."""
+    """The same with POP3, and a password of Quail's own for user000."""
 
     port = 110
-    _checkpassword = (
-        f'#!/bin/sh\nexec 3<&-\ncd {HOMES}/user000 && exec setpriv --reuid=3000 --regid=3000 --clear-groups "$@"\n'
-    )
 
     def __init__(self, folder: str) -> None:
         super().__init__(folder, 1)
 
-    def _words(self) -> list[str]:
-        path = self.home + "/bin"
-        server = [f"{path}/tcpserver", "-RHl0", "127.0.0.1", str(self.port)]
-        return [*server, f"{path}/qmail-popup", self.domain, "/srv/checkpassword", f"{path}/qmail-pop3d", "Maildir"]
-
     def _set_up(self, box: Box) -> None:
-        box.run(["sh", "-c", "cat > /srv/checkpassword && chmod 755 /srv/checkpassword"], data=self._checkpassword)
+        lines = ("smtp 127.0.0.1:25", f"pop3 127.0.0.1:{self.port}")
+        self._quail(box, "--home", self.home, "config", "set", "listen", *lines)
+        words = [*QUAIL, "--home", self.home, "user", "passwd", self.accounts.names[0]]
+        box.run(words, env=self._environment, data=f"{PASSWORD}\n" * 2)
 
 
 def _serve(folder: str, box: Box, words: list[str], user: int, environment: dict[str, str]) -> Guest:

@@ -5,9 +5,9 @@ import os
 import statistics
 
 from bench import load
-from bench.accounts import LostError
+from bench.accounts import PASSWORD, LostError
 from bench.calling import program
-from bench.peer_dovecot import PASSWORD, Dovecot
+from bench.peer_dovecot import Dovecot
 from bench.peer_quail import Pop3Quail
 from bench.runs import Run
 from bench.sizes import Sizes
