@@ -15,21 +15,23 @@ TROUBLE = b"T"
 METHODS = (b"P", b"A", b"C")  # of quail.users.check: PLAIN, APOP, CRAM
 MAX_FIELD = 1024  # bytes of service, user, secret, challenge or peer
 MAX_REST = 512 << 10  # bytes
-MAX_REQUEST = MAX_REST + 5 * (MAX_FIELD + 2) + 5
+MAX_REQUEST = MAX_REST + 5 * (MAX_FIELD + 2) + 13
 MAX_VERDICT = 1024  # bytes of a frame
 
 _LENGTH = struct.Struct(">I")
 _HEAD = struct.Struct(">Ic")
+_REQUEST = struct.Struct(">IcQ")
 _SHORT = struct.Struct(">H")
 _VERDICT = struct.Struct(">IIc")
 
 
 class Request:
-    """tag: the asker's. service: what the session speaks (`pop3`). method: what the secret is (quail.users.check).
-    challenge: what a digest was made for. peer: address of the client. rest: what the client has sent behind the log-in.
+    """tag: the asker's. asked: when, in milliseconds of the machine's monotonic clock, which all its processes share.
+    service: what the session speaks (`pop3`). method: what the secret is (quail.users.check). challenge: what a digest was
+    made for. peer: address of the client. rest: what the client has sent behind the log-in.
     """
 
-    __slots__ = ("challenge", "method", "peer", "rest", "secret", "service", "tag", "user")
+    __slots__ = ("asked", "challenge", "method", "peer", "rest", "secret", "service", "tag", "user")
 
     def __init__(
         self,
@@ -42,6 +44,7 @@ class Request:
         challenge: bytes = b"",
         peer: bytes = b"",
         rest: bytes = b"",
+        asked: int = 0,
     ) -> None:
         """As on the wire."""
         self.tag = tag
@@ -52,11 +55,12 @@ class Request:
         self.challenge = challenge
         self.peer = peer
         self.rest = rest
+        self.asked = asked
 
 
 def encode_request(request: Request) -> bytes:
     """One request, with the frame's length."""
-    pieces = [b"", _HEAD.pack(request.tag, request.method)]
+    pieces = [b"", _REQUEST.pack(request.tag, request.method, request.asked)]
     for field in (request.service, request.user, request.secret, request.challenge, request.peer):
         pieces += (_SHORT.pack(len(field)), field)
     pieces.append(request.rest)
@@ -70,8 +74,8 @@ def decode_request(frame: bytes) -> Request:
     """
     fields = []
     try:
-        tag, method = _HEAD.unpack_from(frame)
-        place = _HEAD.size
+        tag, method, asked = _REQUEST.unpack_from(frame)
+        place = _REQUEST.size
         for _ in range(5):
             (size,) = _SHORT.unpack_from(frame, place)
             place += _SHORT.size + size
@@ -84,7 +88,15 @@ def decode_request(frame: bytes) -> Request:
         raise PeerError("log-in with an unknown method, or a field that can't be")
     service, user, secret, challenge, peer = fields
     return Request(
-        tag, method, service=service, user=user, secret=secret, challenge=challenge, peer=peer, rest=frame[place:]
+        tag,
+        method,
+        service=service,
+        user=user,
+        secret=secret,
+        challenge=challenge,
+        peer=peer,
+        rest=frame[place:],
+        asked=asked,
     )
 
 

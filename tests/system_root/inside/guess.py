@@ -9,14 +9,15 @@ import os
 import socket
 import struct
 import sys
+import time
 
 
-def attempt(user, secret, *, method="P", service="pop3", descriptor=True, junk=None):
+def attempt(user, secret, *, method="P", service="pop3", descriptor=True, junk=None, age=0):
     ours, theirs = socket.socketpair()
     authd = socket.socket(socket.AF_UNIX)
     authd.connect("/var/qmail/run/authd.sock")
     fields = [service, user, secret, "<1@h>", "192.0.2.9"]
-    payload = struct.pack(">I", 7) + method.encode()
+    payload = struct.pack(">I", 7) + method.encode() + struct.pack(">Q", int((time.monotonic() - age) * 1000))
     payload += b"".join(struct.pack(">H", len(field)) + field.encode() for field in fields)
     frame = struct.pack(">I", len(payload)) + payload if junk is None else bytes.fromhex(junk)
     rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [theirs.fileno()]))]

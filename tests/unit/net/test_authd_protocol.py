@@ -9,7 +9,7 @@ from quail.net import authd_protocol as protocol
 from quail.net.authd_protocol import Request
 
 FIELD = st.binary(max_size=300).filter(lambda field: b"\0" not in field)
-SLOTS = ("tag", "method", "service", "user", "secret", "challenge", "peer", "rest")
+SLOTS = ("tag", "asked", "method", "service", "user", "secret", "challenge", "peer", "rest")
 
 
 def request(tag=7, method=b"P", **words):
@@ -34,9 +34,10 @@ def values(one):
     st.fixed_dictionaries(dict.fromkeys(("service", "secret", "challenge", "peer"), FIELD)),
     FIELD.filter(bool),
     st.binary(max_size=2000),
+    st.integers(0, (1 << 64) - 1),
 )
-def test_a_request(tag, method, fields, user, rest):
-    made = request(tag, method, user=user, rest=rest, **fields)
+def test_a_request(tag, method, fields, user, rest, asked):
+    made = request(tag, method, user=user, rest=rest, asked=asked, **fields)
     frame = protocol.encode_request(made)
     assert int.from_bytes(frame[:4], "big") == len(frame) - 4 <= protocol.MAX_REQUEST
     assert values(protocol.decode_request(frame[4:])) == values(made)

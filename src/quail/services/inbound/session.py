@@ -135,8 +135,10 @@ class Session(asyncio.Protocol, Generic[W, M]):
             early, self._early, self._ahead = self._early, [], 0
             self._resume()
             self._greet(name)
-            for data in early:  # what the peer has said meanwhile, or its end
-                self.data_received(data) if data else self.eof_received()
+            if data := b"".join(early):  # in one piece: what is behind a log-in goes on with it, as it does elsewhere
+                self.data_received(data)
+            if b"" in early:  # the peer's end, which is always the last of it
+                self.eof_received()
 
     def _greet(self, name: bytes | None) -> None:
         machine = self._admit(name)

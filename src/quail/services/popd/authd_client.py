@@ -5,6 +5,7 @@ order.
 import asyncio
 import os
 import socket
+import time
 from collections import deque
 from collections.abc import Callable
 
@@ -16,8 +17,13 @@ from quail.net.frames import Splitter
 PATIENCE = 45.0  # seconds; authd itself gives up earlier
 MAX_OPEN = 512  # log-ins without a verdict
 
+NO_WORD = b""
+"""In place of a verdict's letter: authd has got the connection, and has not said what became of it. A process of the user may
+serve it, now or in a moment: whoever asked must let go of it, without a word.
+"""
+
 Judged = Callable[[bytes, bytes], None]
-"""Gets a letter of authd_protocol and a text for the client."""
+"""Gets a letter of authd_protocol, or NO_WORD, and a text for the client."""
 
 
 class AuthdClient:
@@ -30,7 +36,7 @@ class AuthdClient:
         self._splitter = Splitter(MAX_VERDICT)
         self._asked: dict[int, tuple[float, Judged]] = {}
         self._out: deque[tuple[int, memoryview, int]] = deque()  # tag, bytes, descriptor or -1
-        self._sent: set[int] = set()
+        self._sent: set[int] = set()  # whose connection authd may have
         self._writing = False
         self._last_tag = 0
 
@@ -38,6 +44,7 @@ class AuthdClient:
         """`connection` is the client's descriptor, which stays the caller's. `judged` is called once, later."""
         tag = self._last_tag = (self._last_tag + 1) & 0xFFFFFFFF
         request.tag = tag
+        request.asked = int(time.monotonic() * 1000)
         if len(self._asked) >= MAX_OPEN:
             self._loop.call_soon(judged, TROUBLE, b"")
             return
@@ -76,8 +83,8 @@ class AuthdClient:
             except OSError:
                 self._lost()
                 return
-            self._sent.add(tag)
-            if connection >= 0:
+            if connection >= 0:  # it went with the first byte
+                self._sent.add(tag)
                 os.close(connection)
             if sent < len(data):
                 self._out[0] = (tag, data[sent:], -1)
@@ -114,31 +121,31 @@ class AuthdClient:
         if asked is not None:
             asked[1](letter, text)
 
+    def _give_up(self, tag: int) -> None:
+        """There will be no verdict that counts."""
+        self._judge(tag, NO_WORD if tag in self._sent else TROUBLE, b"")
+
     def _lost(self) -> None:
-        """The service has gone. What it had got has no verdict; what it had not is asked of the next one."""
+        """The service has gone. What it had got, if only half of it, has no verdict; what it had not is asked of the next."""
         if self._sock is not None:
             self._listen(writing=False)
             self._loop.remove_reader(self._sock.fileno())
             self._sock.close()
             self._sock = None
-        if self._out and self._out[0][0] in self._sent:
-            self._drop(self._out.popleft()[2])
+        if self._out and self._out[0][2] < 0:
+            self._out.popleft()
         for tag in list(self._sent):
-            self._judge(tag, TROUBLE, b"")
-
-    @staticmethod
-    def _drop(connection: int) -> None:
-        if connection >= 0:
-            os.close(connection)
+            self._give_up(tag)
 
     def sweep(self) -> None:
         """Now and again: give up what has waited too long, connect if need be."""
         now = self._loop.time()
         late = [tag for tag, (deadline, _) in self._asked.items() if deadline <= now]
         for tag in late:
-            self._judge(tag, TROUBLE, b"")
-        for entry in [entry for entry in self._out if entry[0] in late and entry[0] not in self._sent]:
-            self._drop(entry[2])
+            self._give_up(tag)
+        # A frame that authd has the beginning of is finished all the same: what follows it would be misread.
+        for entry in [entry for entry in self._out if entry[0] in late and entry[2] >= 0]:
+            os.close(entry[2])
             self._out.remove(entry)
         if self._out and not self._writing:
             self._write()

@@ -1,6 +1,7 @@
 """One POP3 connection before its log-in: the protocol machine between the client and authd.
 
-Who is accepted leaves: a process of the user has the connection then, and this one lets it go without a word.
+Who is accepted leaves: a process of the user has the connection then, and this one lets it go without a word. So it does
+when it does not hear from authd what has become of a connection that it had sent there: it never shares one.
 """
 
 import asyncio
@@ -11,6 +12,7 @@ from quail.net.authd_protocol import ACCEPTED, REFUSED, Request
 from quail.pop3 import login
 from quail.pop3.login import AUTHENTICATE, CLOSE, Login
 from quail.services.inbound.session import Session
+from quail.services.popd.authd_client import NO_WORD
 from quail.users.check import APOP, PLAIN
 
 if TYPE_CHECKING:
@@ -96,6 +98,10 @@ class PopConnection(Session["Popd", Login]):
             service.guard.succeeded(self._peer, user, now)
             self._log(user, "ok")
             self.close()
+            return
+        if letter == NO_WORD:
+            self._log(user, "no word from authd, connection dropped")
+            self.close()  # it may be somebody else's: a reply would come in between, and both would read
             return
         wait = 0.0
         if letter == REFUSED:
