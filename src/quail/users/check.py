@@ -29,6 +29,7 @@ PLAIN, APOP, CRAM, ANY = b"P", b"A", b"C", b"?"
 METHODS = (PLAIN, APOP, CRAM, ANY)
 _SHELL = b"/bin/sh"
 _MOST_TEXT = 1000  # bytes of what went wrong
+_LONGEST_NUMBER = 10  # digits of a uid
 
 
 class Attempt:
@@ -217,10 +218,14 @@ def refused_for(trouble: str) -> bytes:
 
 
 def take(verdict: bytes) -> Login | None:
-    """What judge() was told; TemporaryError if it can't be told, or the process that ran it has died."""
+    """What judge() was told; TemporaryError if it can't be told, the process that ran it has died, or this is no verdict:
+    with control/checkpassword it comes from a process that a user may have taken over.
+    """
     if verdict[:1] == b"N":
         return None
     fields = verdict[1:].split(b"\0")
     if verdict[:1] != b"K" or len(fields) != 5:
         raise TemporaryError(os.fsdecode(verdict[1:]) or "the process that checks the password has died")
+    if not all(number.isdigit() and len(number) <= _LONGEST_NUMBER for number in fields[1:3]):
+        raise TemporaryError("the process that checks the password has named a user without a number")
     return Login(fields[0], int(fields[1]), int(fields[2]), fields[3], fields[4])

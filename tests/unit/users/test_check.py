@@ -256,7 +256,18 @@ def test_apart_from_one_that_dies():
         check.apart(Judge(), attempt(b"jane"))
 
 
-@pytest.mark.parametrize("verdict", [b"", b"K", b"Kjane", b"X", b"K1\x002\x003\x004"], ids=range(5))
+NUMBERS = (b"x", b"", b"-1", b" 1", b"1_0", b"9" * 5000)
+
+
+@pytest.mark.parametrize(
+    "verdict",
+    [
+        *(b"", b"K", b"Kjane", b"X", b"K1\x002\x003\x004"),
+        *(b"Kjane\0%b\x002\0/\0/bin/sh" % number for number in NUMBERS),
+        *(b"Kjane\x002\0%b\0/\0/bin/sh" % number for number in NUMBERS),
+    ],
+    ids=range(5 + 2 * len(NUMBERS)),
+)
 def test_words_that_are_no_verdict(verdict):
     with pytest.raises(TemporaryError):
         check.take(verdict)

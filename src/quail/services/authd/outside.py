@@ -1,8 +1,11 @@
 """Another checkpassword (control/checkpassword): it judges, becomes the user, and runs what becomes the session.
 
-checkpassword's contract (facts 4.8; checkpwd of D. J. Bernstein): name NUL secret NUL challenge NUL on descriptor 3; the
-client on 0 and 1; it exits 1 for a wrong password, 2 or 111 for trouble, or runs the program behind its own arguments.
-That is this module: it tells authd by descriptor 4 that it has come so far, waits to be told to go on, and serves.
+checkpassword's contract (checkpwd of D. J. Bernstein): name NUL secret NUL challenge NUL on descriptor 3; it exits 1 for a
+wrong password, 2 or 111 for trouble, or runs the program behind its own arguments. That is this module: it tells authd by
+descriptor 4 that it has come so far, gets the client's connection by it, and serves.
+
+Under qmail-popup descriptors 0 and 1 are the client. Here they are the null device: this process is the user's before authd
+knows it, and while popd may still have to tell the client no. Two that own one connection can stop each other.
 """
 
 import os
@@ -14,6 +17,7 @@ from typing import NoReturn
 
 import quail
 from quail.delivery.settings import DEFAULT_PATH
+from quail.net import descriptors
 from quail.net.authd_protocol import MAX_REQUEST, Request
 from quail.net.frames import Splitter, frame
 from quail.services.authd.session import MAX_WORDS, serve_until_told
@@ -27,7 +31,6 @@ _START = "import sys;sys.path.insert(0,sys.argv[1]);from quail.services.authd.ou
 
 def judge(
     command: list[bytes],
-    client: int,
     authd: socket.socket,
     request: Request,
     prepare: Prepare,
@@ -49,7 +52,8 @@ def judge(
             os._exit(1)  # no password that this program knows
         readable, writable = os.pipe()
         os.write(writable, contract)
-        parked = [os.dup(fd) for fd in (client, client, readable, authd.fileno())]
+        null = os.open(os.devnull, os.O_RDWR)
+        parked = [os.dup(fd) for fd in (null, null, readable, authd.fileno())]
         parked = [_above(fd) for fd in parked]
         for fd, place in zip(parked, (0, 1, _SECRET, _AUTHD), strict=True):
             os.dup2(fd, place)
@@ -90,27 +94,33 @@ def main() -> None:
 
     from quail.control.reader import Control  # noqa: PLC0415
 
-    said = ""
+    said, is_accepted = "", False
     try:
         prepare: Prepare = getattr(importlib.import_module(module), name)
         serve = prepare(Control(f"{home}/control"))
         user = os.environb.get(b"USER", b"")
         authd.sendall(frame(accepted(Login(user, os.getuid(), os.getgid(), os.fsencode(os.getcwd())))))
-        rest = _go_on(authd)
-        said = serve_until_told(0, serve, maildir, rest)
+        client, rest = _go_on(authd)
+        is_accepted = True
+        said = serve_until_told(client, serve, maildir, rest)
     except BaseException as error:
-        said = f"{said} {error!r}".strip()
+        said = repr(error)
     finally:
+        words = said.encode(errors="backslashreplace")[:MAX_WORDS]
         try:
-            authd.sendall(frame(said.encode(errors="backslashreplace")[:MAX_WORDS]))
+            authd.sendall(frame(words if is_accepted else refused_for(said)))  # words are no verdict: some begin with N
         finally:
             os._exit(0)
 
 
-def _go_on(authd: socket.socket) -> bytes:
-    """Wait for authd's word, which is what the client has sent already. SystemExit if authd has gone, or says no."""
+def _go_on(authd: socket.socket) -> tuple[int, bytes]:
+    """Wait for authd's word: the client's connection, and what the client has sent already. SystemExit if authd has gone."""
     splitter = Splitter(MAX_REQUEST)
-    while data := authd.recv(1 << 16):
+    held: list[int] = []
+    while True:
+        data, ancillary, _, _ = authd.recvmsg(1 << 16, descriptors.SPACE, descriptors.FLAGS)
+        held += descriptors.received(ancillary)
+        if not data:
+            raise SystemExit
         for payload in splitter.feed(data):
-            return payload
-    raise SystemExit
+            return held[0], payload

@@ -6,13 +6,16 @@ In a system home authd is root, and parses nothing but these frames: what they h
 attempt, which reads the files with passwords and ends. The session's process is another, which has read none of them. A
 plain poll loop without threads, event loop or name service, because it forks. In a single home all is done as the uid that
 started serve.
+
+With control/checkpassword the process that judges is *outside*: a program of the operator's, which becomes the user and then
+the session. That user can do with it what he likes, so it is believed nothing but whether to serve him.
 """
 
 import os
 import signal
 import socket
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Mapping
 from typing import NoReturn
 
@@ -39,9 +42,10 @@ from quail.supervise.descriptors import close_others
 from quail.users.check import Attempt, Checker, Login, judge, take
 
 CHECKS = 8  # at once: each takes 19 MiB or what a directory server makes it wait
+CHECKS_OF_NAME = 2  # at once: nobody keeps the others waiting
 MAX_WAITING = 256  # attempts that no process has yet
 PATIENCE = 30.0  # seconds for an attempt, from its arrival
-SESSIONS_OF_USER = 20  # at once
+SESSIONS_OF_USER = 20  # at once; and so many attempts of a name wait
 TICK = 1.0  # seconds between looks at attempts that take too long
 STOP_WITHIN = 8.0  # seconds from TERM for what sessions are answering
 MAX_CHILD_FRAME = 16 << 10  # bytes
@@ -49,6 +53,7 @@ MAX_CHILD_FRAME = 16 << 10  # bytes
 BUSY = b"too many log-ins at once, try again later"
 TOO_MANY = b"too many sessions, try again later"
 TOO_MANY_OF_USER = b"too many sessions of this user, try again later"
+_LATE = f"no answer in {PATIENCE:.0f} seconds"
 _WRONG, _MISUSE = 1, 2  # exit codes of checkpassword programs
 
 
@@ -59,17 +64,22 @@ def run(context: Context, services: Mapping[bytes, Prepare]) -> None:
 
 
 class _Attempt:
-    """One log-in: waiting, then with a process that judges; after a verdict it is forgotten."""
+    """One log-in: waiting, then with a process that judges, until that has ended or become `session`. client: the connection,
+    ours until the verdict. is_outside: who judges, which a HUP meanwhile does not change.
+    """
 
-    __slots__ = ("client", "deadline", "origin", "pid", "request", "stream")
+    __slots__ = ("client", "deadline", "is_outside", "name", "origin", "pid", "request", "session", "stream")
 
     def __init__(self, origin: FrameStream, request: Request, client: int, deadline: float) -> None:
         self.origin = origin
         self.request = request
         self.client = client
         self.deadline = deadline
+        self.name = request.user.lower()  # what limits of a user go by
+        self.is_outside = False
         self.pid = 0
         self.stream: FrameStream | None = None
+        self.session: _Session | None = None
 
     def close(self) -> None:
         if self.client >= 0:
@@ -80,14 +90,15 @@ class _Attempt:
 class _Session:
     """A process that serves a user."""
 
-    __slots__ = ("name", "peer", "service", "stream", "user")
+    __slots__ = ("is_outside", "name", "peer", "service", "stream", "user")
 
-    def __init__(self, request: Request, stream: FrameStream) -> None:
+    def __init__(self, request: Request, stream: FrameStream, *, is_outside: bool) -> None:
         self.user = request.user
         self.peer = request.peer
         self.service = request.service
-        self.name = request.user.lower()  # what the limit of a user goes by
+        self.name = request.user.lower()
         self.stream = stream
+        self.is_outside = is_outside
 
 
 class Authd:
@@ -128,8 +139,9 @@ class Authd:
         while self._stop_at is None or ((self._sessions or self._judged) and self._clock() < self._stop_at):
             self._loop.once(self._patience())
             self._give_up_late()
-        for pid in [*self._sessions, *self._judged]:
-            os.kill(pid, signal.SIGKILL)  # not reaped yet, so the number is still its own
+        for pid, served in self._sessions.items():
+            _kill(pid, group=served.is_outside)
+        self._kill_checks()
 
     def _patience(self) -> float | None:
         if self._stop_at is not None:
@@ -149,8 +161,7 @@ class Authd:
         for attempt in [*self._waiting, *self._judged.values()]:
             self._answer(attempt, TROUBLE)
         self._waiting.clear()
-        for pid in self._judged:
-            os.kill(pid, signal.SIGKILL)
+        self._kill_checks()
         for pid in self._sessions:
             os.kill(pid, signal.SIGTERM)
 
@@ -214,16 +225,24 @@ class Authd:
                 origin.close()
                 self._gone(origin, str(error))
                 return
-            attempt = _Attempt(origin, request, origin.descriptors.popleft(), self._clock() + PATIENCE)
-            if self._stop_at is not None or len(self._waiting) >= MAX_WAITING:
+            now = self._clock()
+            # What has lain in the socket while nobody read it is older, and its asker may have given up.
+            attempt = _Attempt(origin, request, origin.descriptors.popleft(), min(request.asked / 1000, now) + PATIENCE)
+            if self._stop_at is not None or attempt.deadline <= now or not self._may_wait(attempt):
                 self._answer(attempt, TROUBLE, BUSY)
             else:
                 self._waiting.append(attempt)
         self._start_checks()
 
+    def _may_wait(self, attempt: _Attempt) -> bool:
+        if len(self._waiting) >= MAX_WAITING:
+            return False
+        return sum(other.name == attempt.name for other in self._waiting) < SESSIONS_OF_USER
+
     def _answer(self, attempt: _Attempt, letter: bytes, text: bytes = b"") -> None:
-        """The verdict; what it was about is over here."""
+        """The verdict; what it was about is over here, and nothing secret is kept of it."""
         attempt.close()
+        attempt.request.secret = attempt.request.rest = b""
         if attempt.origin in self._origins:
             attempt.origin.send(encode_verdict(attempt.request.tag, letter, text))
             attempt.origin.flush()
@@ -246,8 +265,11 @@ class Authd:
     # Judging
 
     def _start_checks(self) -> None:
-        while self._waiting and len(self._judged) < CHECKS and self._stop_at is None:
-            attempt = self._waiting.popleft()
+        while len(self._judged) < CHECKS and self._stop_at is None:
+            attempt = self._next()
+            if attempt is None:
+                break
+            attempt.is_outside = bool(self._settings.checkpassword)
             forked = self._fork(attempt)
             if forked is None:
                 continue
@@ -261,14 +283,22 @@ class Authd:
                 self._loop, ours, MAX_CHILD_FRAME, self._hear(attempt), lambda _, _why: None
             )  # whoever ends without a word has said it by how it ends
 
+    def _next(self) -> _Attempt | None:
+        """Of those whose name has not got all its checks, who has waited for longest."""
+        at_work = Counter(attempt.name for attempt in self._judged.values())
+        for attempt in self._waiting:
+            if at_work[attempt.name] < CHECKS_OF_NAME:
+                self._waiting.remove(attempt)
+                return attempt
+        return None
+
     def _judge(self, attempt: _Attempt, sock: socket.socket) -> NoReturn:
         """In the child."""
         request, settings = attempt.request, self._settings
         try:
-            if settings.checkpassword:
+            if attempt.is_outside:
                 outside.judge(
                     settings.checkpassword,
-                    attempt.client,
                     sock,
                     request,
                     self._services[request.service],
@@ -289,9 +319,8 @@ class Authd:
 
         def heard(_: FrameStream, frames: list[bytes]) -> None:
             for payload in frames:
-                served = self._sessions.get(attempt.pid)
-                if served is not None:
-                    self._ended(served, payload)
+                if attempt.session is not None:
+                    self._ended(attempt.session, payload)
                 elif attempt.client >= 0:  # else it has been given up
                     self._verdict(attempt, payload)
 
@@ -301,16 +330,18 @@ class Authd:
         try:
             login = take(payload)
         except TemporaryError as error:
-            self._trouble(attempt, str(error))
+            self._trouble(attempt, str(error)[: session.MAX_WORDS])
             return
         if login is None:
             self._answer(attempt, REFUSED)
+            self._kill_check(attempt)
+        elif attempt.deadline <= self._clock():
+            self._trouble(attempt, _LATE)  # we have slept ourselves, or it would have been given up
         elif (refusal := self._full(attempt.request)) is not None:
             self._log(f"{_who(attempt.request)} is refused: {refusal.decode()}")
             self._answer(attempt, TROUBLE, refusal)
-            if attempt.stream is not None:
-                attempt.stream.close()  # which another checkpassword's session takes for a no
-        elif self._settings.checkpassword:
+            self._kill_check(attempt)
+        elif attempt.is_outside:
             self._go_on(attempt)
         else:
             self._open(attempt, login)
@@ -323,7 +354,7 @@ class Authd:
         if attempt.client < 0:  # answered
             return
         code = os.waitstatus_to_exitcode(status)
-        if self._settings.checkpassword and code > 0 and code not in (_MISUSE, 111):
+        if attempt.is_outside and code > 0 and code not in (_MISUSE, 111):
             self._answer(attempt, REFUSED)
         else:
             self._trouble(attempt, f"whoever judges {'was killed by signal' if code < 0 else 'ended with'} {abs(code)}")
@@ -331,15 +362,29 @@ class Authd:
     def _trouble(self, attempt: _Attempt, why: str) -> None:
         self._log(f"alert: unable to judge the log-in of {_who(attempt.request)}: {why}")
         self._answer(attempt, TROUBLE)
+        self._kill_check(attempt)
 
     def _give_up_late(self) -> None:
         now = self._clock()
-        while self._waiting and self._waiting[0].deadline <= now:
-            self._answer(self._waiting.popleft(), TROUBLE, BUSY)
-        for pid, attempt in self._judged.items():
-            if attempt.deadline <= now and attempt.client >= 0:
-                self._trouble(attempt, f"no answer in {PATIENCE:.0f} seconds")
-                os.kill(pid, signal.SIGKILL)
+        late = [attempt for attempt in self._waiting if attempt.deadline <= now]
+        for attempt in late:
+            self._waiting.remove(attempt)
+            self._answer(attempt, TROUBLE, BUSY)
+        for attempt in self._judged.values():
+            if attempt.deadline <= now:
+                if attempt.client >= 0:
+                    self._trouble(attempt, _LATE)
+                else:  # it has answered, and stays
+                    self._kill_check(attempt)
+
+    def _kill_check(self, attempt: _Attempt) -> None:
+        """Who judges has no more to say, and gives up its place."""
+        if self._judged.get(attempt.pid) is attempt:
+            _kill(attempt.pid, group=attempt.is_outside)
+
+    def _kill_checks(self) -> None:
+        for attempt in self._judged.values():
+            self._kill_check(attempt)
 
     # Sessions
 
@@ -348,7 +393,7 @@ class Authd:
         if len(self._sessions) >= self._settings.most:
             return TOO_MANY
         name = request.user.lower()
-        mine = sum(session.name == name for session in self._sessions.values())
+        mine = sum(other.name == name for other in self._sessions.values())
         return TOO_MANY_OF_USER if mine >= SESSIONS_OF_USER else None
 
     def _open(self, attempt: _Attempt, login: Login) -> None:
@@ -376,22 +421,40 @@ class Authd:
         self._enter(pid, request, ours)
 
     def _go_on(self, attempt: _Attempt) -> None:
-        """Have the process that another checkpassword has run serve."""
+        """Have the process that another checkpassword has run serve. It gets the connection now, for popd is to let go."""
         assert attempt.stream is not None
+        if self._judged.get(attempt.pid) is not attempt:  # reaped: that was its last breath
+            self._trouble(attempt, "the process that was to serve has died")
+            return
         del self._judged[attempt.pid]
+        client, attempt.client = attempt.client, -1
+        rest = attempt.request.rest
         self._answer(attempt, ACCEPTED)
-        attempt.stream.send(frame(attempt.request.rest))
-        self._sessions[attempt.pid] = _Session(attempt.request, attempt.stream)
+        attempt.stream.send(frame(rest), client)
+        attempt.session = _Session(attempt.request, attempt.stream, is_outside=True)
+        self._sessions[attempt.pid] = attempt.session
         self._start_checks()
 
     def _enter(self, pid: int, request: Request, words: socket.socket) -> None:
         stream = FrameStream(
             self._loop, words, MAX_CHILD_FRAME, lambda _, frames: self._ended(made, frames[0]), lambda _, _why: None
         )
-        made = self._sessions[pid] = _Session(request, stream)
+        made = self._sessions[pid] = _Session(request, stream, is_outside=False)
 
     def _ended(self, ended: _Session, words: bytes) -> None:
-        self._log(f"session of {_who(ended)} ended{_told(words)}")
+        """What a session says of its end. It has one word, and of bounded length: whoever has taken it over writes no log."""
+        if ended.stream.sock.fileno() >= 0:
+            self._log(f"session of {_who(ended)} ended{_told(words[: session.MAX_WORDS])}")
+            ended.stream.close()
+
+
+def _kill(pid: int, *, group: bool) -> None:
+    """A child of ours that has not been reaped, so that the number is still its own; group: and what it has started."""
+    for kill in (os.killpg, os.kill) if group else (os.kill,):
+        try:
+            kill(pid, signal.SIGKILL)
+        except (ProcessLookupError, PermissionError):
+            pass  # it has no group before setsid(2); in a single home it may be set-uid
 
 
 def _who(one: Request | _Session) -> str:
