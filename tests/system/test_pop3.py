@@ -13,6 +13,7 @@ from tests.system.pop3_house import SECRET, Pop3Server, Raw, maildir
 
 from quail.net.tcprules import compile_rules
 from quail.services.authd.service import SESSIONS_OF_USER
+from quail.services.popd.visit import NO_HOME
 
 FAILED = b"-ERR [AUTH] authorization failed\r\n"
 LATER = b"-ERR [SYS/TEMP] unable to check the password now, try again later\r\n"
@@ -244,7 +245,7 @@ def test_a_log_in_while_authd_is_being_started(pop3):
 
 
 def test_a_log_in_that_authd_dies_at(pop3):
-    """The client is told to come back, and nothing hangs."""
+    """The client hears nothing more, because authd may have let a session have the connection, and nothing hangs."""
     slow = pop3.path / "slow"
     slow.write_text("#!/bin/sh\nexec sleep 600\n")
     slow.chmod(0o755)
@@ -256,7 +257,8 @@ def test_a_log_in_that_authd_dies_at(pop3):
         assert client.line() == b"+OK \r\n"
         (checker,) = pop3.until(lambda: pop3.children_of("authd"), "the program")
         os.kill(pop3.pid("authd"), signal.SIGKILL)
-        assert client.line() == LATER
+        assert client.rest() == b""
+    pop3.line(r"log-in of joe: no word from authd, connection dropped")
     os.kill(checker, signal.SIGKILL)
 
 
@@ -290,6 +292,16 @@ def test_sessions_end_when_serve_is_killed(pop3):
     ends.wait()
     assert client.file.read() == b""
     client.close()
+
+
+def test_a_home_that_is_away(pop3):
+    home = pop3.path / "mail/joe"
+    home.rename(pop3.path / "mail/away")
+    with pop3.raw() as client:
+        client.line()
+        assert client.say(b"USER joe", b"PASS " + SECRET.encode())[1] == NO_HOME
+        assert client.rest() == b""
+    pop3.line(r"session of joe .* ended: can't be served: the home can't be entered: file does not exist")
 
 
 # Without POP3, and with another checkpassword
@@ -356,6 +368,30 @@ def test_how_another_checkpassword_ends(outside, user, reply):
         client.line()
         assert client.say(b"USER " + user, b"PASS " + SECRET.encode())[1] == reply
     assert outside.sessions() == []
+
+
+def test_another_checkpassword_has_nothing_of_the_connection(make_pop3, tmp_path):
+    """popd has it still, and goes on with it."""
+    checker = tmp_path / "checker"
+    checker.write_text("#!/bin/sh\necho intruder; read -r line; exit 1\n")
+    checker.chmod(0o755)
+    with make_pop3(checkpassword=str(checker)).start().raw() as client:
+        client.line()
+        assert client.say(b"USER joe", b"PASS x", b"NOOP") == [b"+OK \r\n", FAILED, b"+OK \r\n"]
+
+
+def test_what_another_checkpassword_has_started_is_stopped_with_it(make_pop3, tmp_path):
+    checker = tmp_path / "checker"
+    checker.write_text(f"#!/bin/sh\nsleep 600 &\necho $! > {tmp_path}/new\nmv {tmp_path}/new {tmp_path}/pid\nwait\n")
+    checker.chmod(0o755)
+    pop3 = make_pop3(checkpassword=str(checker)).start()
+    with pop3.raw() as client:
+        client.line()
+        client.sock.sendall(b"USER joe\r\nPASS x\r\n")
+        pid = pop3.until(lambda: (tmp_path / "pid").exists() and int((tmp_path / "pid").read_text()), "the program")
+        ends = Ends([pid])
+        assert pop3.stop() == 0
+        ends.wait()
 
 
 def test_a_session_of_another_checkpassword_ends_with_authd_s_stop(outside):

@@ -239,3 +239,39 @@ def test_pipes_and_sockets_that_do_not_block(maildir):
         theirs.setblocking(False)
         ours.sendall(b"RETR 1\r\n" * 3 + b"QUIT\r\n")
         assert serve(theirs.fileno(), theirs.fileno(), maildir).reason == "quit"
+
+
+class Broken:
+    """A machine that fails, before or after its greeting."""
+
+    def __init__(self, greeting):
+        self._events = iter([None] if greeting else [])
+        self._output = greeting
+
+    def start(self):
+        pass
+
+    def next_event(self):
+        try:
+            return next(self._events)
+        except StopIteration:
+            raise RuntimeError("a bug") from None
+
+    def take_output(self):
+        return self._output
+
+    def receive(self, data):
+        pass
+
+
+@pytest.mark.parametrize("greeting", [b"", b"+OK \r\n"])
+def test_who_has_heard_nothing_yet_hears_of_a_failure(maildir, monkeypatch, greeting):
+    """Behind a greeting another line could be taken for the answer to a command."""
+    monkeypatch.setattr("quail.services.popd.session.Session", lambda *_, **__: Broken(greeting))
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        ours.sendall(b"STAT\r\n")
+        with pytest.raises(RuntimeError):
+            serve(theirs.fileno(), theirs.fileno(), maildir)
+        theirs.shutdown(socket.SHUT_WR)
+        assert ours.makefile("rb").read() == (greeting or b"-ERR [SYS/TEMP] unable to open the mailbox now\r\n")

@@ -1,5 +1,7 @@
 """The process of one session: forked by authd, it is the user before it reads a byte of the client's (delivery/shed.py).
 
+The client has been accepted by then, and hears nothing more from anybody else: where there can be no session, it is told here.
+
 It keeps the client's connection, a socket to authd, to which it says at its end what came of it, and a pipe that has its
 end when serve has. When authd dies the session goes on; when serve stops or dies it ends behind the reply that it is at.
 """
@@ -12,6 +14,7 @@ from typing import NoReturn
 
 from quail.delivery import shed
 from quail.net.frames import frame
+from quail.oserrors import is_temporary, words
 from quail.services.authd.settings import Serve
 from quail.users.check import Login
 
@@ -22,7 +25,7 @@ _F_SETSIG = 10  # fcntl(2)
 
 def run(
     client: int,
-    words: socket.socket,
+    authd: socket.socket,
     life: int,
     login: Login,
     *,
@@ -37,15 +40,25 @@ def run(
     the user.
     """
     said = ""
+    connection = os.fstat(client)
     try:
-        kept = [client, words.fileno(), *_alarm(life)]
-        uid, gid = (login.uid, login.gid) if system else (None, None)
-        shed.become(name, kept, nofile=nofile, uid=uid, gid=gid)
-        said = "can't be served: the home can't be entered"
-        os.chdir(login.home)
-        said = serve_until_told(_CLIENT, serve, maildir, rest)
+        trouble = "the process can't become the user"
+        try:
+            kept = [client, authd.fileno(), *_alarm(life)]
+            uid, gid = (login.uid, login.gid) if system else (None, None)
+            shed.become(name, kept, nofile=nofile, uid=uid, gid=gid)
+            trouble = "the home can't be entered"
+            os.chdir(login.home)
+        except OSError as error:
+            said = f"can't be served: {trouble}: {words(error)}"
+            for fd in (_CLIENT, client):  # in its new place, or in its old one yet
+                if _is(fd, connection):
+                    _tell(fd, serve.excuse(lasting=not is_temporary(error)))
+                    break
+        else:
+            said = serve_until_told(_CLIENT, serve, maildir, rest)
     except BaseException as error:
-        said = f"{said} {error!r}".strip()
+        said = repr(error)
     finally:
         try:
             os.write(_WORDS, frame(said.encode(errors="backslashreplace")[:MAX_WORDS]))
@@ -55,7 +68,12 @@ def run(
 
 def serve_until_told(client: int, serve: Serve, maildir: str, rest: bytes) -> str:
     """TERM makes the client seem to say nothing more: what it is being answered comes to its end, and nothing after it."""
-    sock = socket.socket(fileno=os.dup(client))
+    try:
+        os.set_blocking(client, True)
+        sock = socket.socket(fileno=os.dup(client))
+    except OSError:
+        _tell(client, serve.excuse(lasting=False))
+        raise
 
     def hang_up(*_: object) -> None:
         try:
@@ -64,8 +82,23 @@ def serve_until_told(client: int, serve: Serve, maildir: str, rest: bytes) -> st
             pass  # it has gone already
 
     signal.signal(signal.SIGTERM, hang_up)
-    os.set_blocking(client, True)
-    return serve(client, maildir, rest)
+    with sock:
+        return serve(client, maildir, rest)
+
+
+def _is(fd: int, connection: os.stat_result) -> bool:
+    try:
+        return os.path.samestat(os.fstat(fd), connection)
+    except OSError:
+        return False
+
+
+def _tell(client: int, reply: bytes) -> None:
+    """As far as it takes it at once."""
+    try:
+        os.write(client, reply)
+    except OSError:
+        pass
 
 
 def _alarm(life: int) -> list[int]:

@@ -2,13 +2,23 @@
 
 import os
 from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol
 
 from quail.control.reader import Control
 
-Serve = Callable[[int, str, bytes], str]
-"""Serves one client on a descriptor, out of a Maildir, going on from what the client has sent already; returns what came
-of it, for the log. Runs as the user, in the user's home.
-"""
+
+class Serve(Protocol):
+    """What sessions of a service do."""
+
+    def __call__(self, client: int, maildir: str, rest: bytes, /) -> str:
+        """Serve one client on a descriptor, out of a Maildir, going on from what the client has sent already; what came of
+        it, for the log. Runs as the user, in the user's home.
+        """
+
+    def excuse(self, *, lasting: bool) -> bytes:
+        """What a client hears who has been accepted and can't be served; lasting: until somebody mends something."""
+
+
 Prepare = Callable[[Control], Serve]
 """A service's function on the top level of a module, which reads what it needs of the control files, while that can be
 done.

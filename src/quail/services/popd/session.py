@@ -16,6 +16,7 @@ from quail.storage.maildrop import Maildrop
 TIMEOUT = 1200  # seconds of silence; RFC 1939 section 3 asks for 600 at least
 NO_MAILDIR = b"-ERR this user has no $HOME/Maildir\r\n"
 UNREADABLE = b"-ERR unable to scan $HOME/Maildir\r\n"
+UNAVAILABLE = b"-ERR [SYS/TEMP] unable to open the mailbox now\r\n"
 _SMALL = 1 << 16  # bytes: what is read at once, and sent with its +OK in one piece
 _PIECE = 1 << 18
 
@@ -63,6 +64,9 @@ def serve(
         driver.served.reason = driver.run()
     except PeerGoneError:
         driver.served.reason = "peer gone"
+    except Exception:
+        driver.excuse()
+        raise
     return driver.served
 
 
@@ -80,7 +84,7 @@ def _open(maildir: str, pump: Pump, *, quirks: bool, missing_ok: bool, calls: Sy
 class _Driver:
     """The machine's questions, answered from the Maildir."""
 
-    __slots__ = ("_calls", "_drop", "_pump", "_quirks", "_session", "served")
+    __slots__ = ("_calls", "_drop", "_has_spoken", "_pump", "_quirks", "_session", "served")
 
     def __init__(self, pump: Pump, drop: Maildrop, session: Session, calls: SystemCalls, *, quirks: bool) -> None:
         self._pump = pump
@@ -88,6 +92,7 @@ class _Driver:
         self._session = session
         self._calls = calls
         self._quirks = quirks
+        self._has_spoken = False
         self.served = Served(len(drop))
 
     def run(self) -> str:
@@ -125,7 +130,16 @@ class _Driver:
     def _flush(self) -> None:
         output = self._session.take_output()
         if output:
+            self._has_spoken = True
             self._pump.write(output)
+
+    def excuse(self) -> None:
+        """A client that waits for its log-in's answer gets one; later, a line could be taken for a command's."""
+        try:
+            if not self._has_spoken:
+                self._pump.write(UNAVAILABLE)
+        except PeerGoneError:
+            pass
 
     def _send(self, index: int) -> None:
         """Give the machine the message, and the client what comes of it."""

@@ -2,22 +2,35 @@
 called).
 """
 
-from collections.abc import Callable
-
 from quail.control.reader import Control
-from quail.services.popd.session import MaildirError, serve
+from quail.services.popd.session import UNAVAILABLE, MaildirError, serve
+
+NO_HOME = b"-ERR [SYS/PERM] unable to enter the home of this user\r\n"
 
 
-def prepare(control: Control) -> Callable[[int, str, bytes], str]:
+def prepare(control: Control) -> "Visit":
     """Read what sessions go by; ConfigError, TemporaryError."""
-    quirks = bool(control.integer("pop3quirks"))
+    return Visit(quirks=bool(control.integer("pop3quirks")))
 
-    def visit(client: int, maildir: str, rest: bytes) -> str:
+
+class Visit:
+    """See Serve of services/authd/settings.py."""
+
+    __slots__ = ("_quirks",)
+
+    def __init__(self, *, quirks: bool) -> None:
+        self._quirks = quirks
+
+    def __call__(self, client: int, maildir: str, rest: bytes, /) -> str:
+        """Serve the client."""
         try:
-            served = serve(client, client, maildir, rest=rest, quirks=quirks, missing_ok=True)
+            served = serve(client, client, maildir, rest=rest, quirks=self._quirks, missing_ok=True)
         except MaildirError as error:
             return str(error)
         words = f"{served.reason}, {served.sent} sent, {served.removed} removed"
         return f"{words}, {len(served.failures)} could not be removed" if served.failures else words
 
-    return visit
+    @staticmethod
+    def excuse(*, lasting: bool) -> bytes:
+        """See Serve."""
+        return NO_HOME if lasting else UNAVAILABLE
