@@ -6,7 +6,7 @@ import poplib
 
 import pytest
 from tests.root.testroot import QUAIL, QUAIL_ENVIRONMENT
-from tests.system.harness import PATIENCE
+from tests.system.harness import PATIENCE, children
 from tests.system.pop3_house import comm
 from tests.system_root.harness_root import QMAIL, status_of, uid
 
@@ -133,6 +133,8 @@ def test_a_popd_that_was_taken_over_becomes_nobody_without_a_password(people):
     ]
     answers = guess(people, "qmailpop", attempts)
     assert [letter for letter, _ in answers] == ["N"] * 6 + ["closed"] * 5
+    old = {"user": "alice", "secret": "alice's", "age": 60}  # popd does not wait for it any more
+    assert guess(people, "qmailpop", [old])[0][0] == "T"
     assert guess(people, "qmailpop", [{"user": "alice", "secret": "alice's"}]) == [["K", "+OK \r\n+OK \r\n"]]
     assert sessions(people) == []
 
@@ -171,6 +173,35 @@ def test_a_user_cannot_run_checkpassword_for_others(people):
     done = people.box.run(["sh", "-c", script], user=uid("alice"), env={"PATH": "/usr/bin:/bin"}, check=False)
     assert done.returncode == 111
     assert "cannot be read" in done.stderr or "unable to" in done.stderr
+
+
+def test_a_home_that_is_away(people):
+    """The client is told, by a process that is the user already."""
+    home = people.homes / "bob"
+    home.rename(people.homes / "away")
+    try:
+        with pytest.raises(poplib.error_proto, match=r"\[SYS/PERM\] unable to enter the home"):
+            login(people, "bob", "bob's")
+    finally:
+        (people.homes / "away").rename(home)
+    login(people, "bob", "bob's").quit()
+
+
+def test_another_checkpassword_has_the_session_run_as_the_user(own_home):
+    own_home.box.run(["chpasswd"], data="alice:alice's\n")
+    own_home.control("listen", CONTROL["listen"])
+    own_home.control("checkpassword", f"{QMAIL}/bin/checkpassword")
+    own_home.start()
+    client = login(own_home, "alice", "alice's")
+    (authd,) = own_home.pids["authd"]
+    (session,) = children(authd)
+    assert status_of(session)["Uid"].split() == [str(uid("alice"))] * 4
+    assert os.readlink(f"/proc/{session}/cwd").endswith("/alice")
+    assert client.stat()[0] == 0
+    client.quit()
+    with pytest.raises(poplib.error_proto, match=REFUSED):
+        login(own_home, "alice", "wrong")
+    assert own_home.stop() == 0
 
 
 def test_a_system_home_does_not_listen_by_itself(own_home):
