@@ -151,7 +151,7 @@ _OWN = (
     Entry("maxcommandlength", INTEGER, 2048, "smtpd", low=512, high=65_536, unit="bytes", own=True,
           doc="longest line of an SMTP command"),
     Entry("maxconnectionsperip", INTEGER, 100, "smtpd qmtpd qmqpd popd", low=1, high=1_000_000, own=True,
-          doc="SMTP connections at once from one address; as many of QMTP, QMQP and POP3"),
+          doc="SMTP connections at once from one address, or one /64 of IPv6; as many of QMTP, QMQP and POP3"),
     Entry("maxjunkcommands", INTEGER, 100, "smtpd", low=10, own=True,
           doc="SMTP commands without an accepted message after which a client is sent away"),
     # RFC 5321 s4.5.3.1.6 asks for 1000, but much real mail has whole paragraphs or data in one line, and qmail takes any;

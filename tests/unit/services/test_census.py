@@ -33,3 +33,15 @@ def test_a_new_worker_forgets_what_its_predecessor_had():
 
 def test_the_table_is_as_large_as_it_says():
     assert len(make(2)) == 2 * (ROWS + 1)
+
+
+def test_a_64_counts_as_one_address():
+    """Else whoever has one would have 2**64 times the limit."""
+    census = Census(make(1), 0)
+    for number in range(100):
+        census.enter(f"2001:db8::{number:x}")
+    assert census.from_address("2001:db8::ffff:1") == 100
+    assert census.from_address("2001:db8:0:1::1") == 0
+    for number in range(100):
+        census.leave(f"2001:db8::{number:x}")
+    assert census.from_address("2001:db8::ffff:1") == 0

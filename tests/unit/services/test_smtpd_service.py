@@ -75,6 +75,15 @@ def test_limits_for_one_address_and_for_all(desk):
     assert said(desk.connect("192.0.2.3")[1]) == b"220"
 
 
+def test_a_guest_s_whole_64_has_one_limit(desk):
+    desk.control("maxconnectionsperip", "2\n")
+    first = desk.connect("2001:db8::1")
+    assert [said(desk.connect(f"2001:db8::{number}")[1]) for number in (2, 3)] == [b"220", b"421"]
+    assert said(desk.connect("2001:db8:0:1::1")[1]) == b"220"
+    first[0].connection_lost(None)
+    assert said(desk.connect("2001:db8::4")[1]) == b"220"
+
+
 def test_a_refused_connection_is_not_counted_when_it_goes(desk):
     desk.control("maxconnectionsperip", "1\n")
     first, _ = desk.connect()

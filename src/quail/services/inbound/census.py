@@ -1,10 +1,12 @@
 """How many connections there are, in all and from one address, over all workers: a table in memory that they share.
 
-Each worker writes only its own column, so nothing needs a lock; a new worker begins by clearing it. Addresses are told apart by
-a hash: two that share a row share a limit, which hurts only those near it.
+Each worker writes only its own column, so nothing needs a lock; a new worker begins by clearing it. All of an IPv6 /64 is one
+address here. Addresses are told apart by a hash: two that share a row share a limit, which hurts only those near it.
 """
 
 import mmap
+
+from quail.net.peers import network
 
 ROWS = 1 << 16
 _TOTAL = ROWS  # the last row counts all
@@ -30,7 +32,7 @@ class Census:
                 table[cell] = 0
 
     def _row(self, address: str) -> int:
-        return hash(address) % ROWS  # the hash's seed is the same in all workers: they are forks of one process
+        return hash(network(address)) % ROWS  # the hash's seed is the same in all workers: they are forks of one process
 
     def _sum(self, row: int) -> int:
         start = row * self._workers
