@@ -1,6 +1,7 @@
 """POP3 in a served single home: logging in, reading, deleting, being refused, and services that die meanwhile."""
 
 import concurrent.futures
+import contextlib
 import os
 import poplib
 import signal
@@ -173,6 +174,22 @@ def test_guessing_is_slowed_down_then_refused(pop3):
     assert refused == b"-ERR [SYS/TEMP] too many wrong passwords, try again later\r\n"
     pop3.line(r"127\.0\.0\.3 log-in of user99: refused unseen: too many wrong passwords, for \d+ seconds more")
     pop3.login().quit()
+
+
+def said(pop3, how):
+    return [line for line in pop3.log.lines if "127.0.0.4 log-in of u" in line and how in line]
+
+
+def test_guessing_with_many_connections_at_once(pop3):
+    with contextlib.ExitStack() as stack:
+        clients = [stack.enter_context(pop3.raw("127.0.0.4")) for _ in range(40)]
+        for number, client in enumerate(clients):
+            client.line()
+            assert client.say(b"USER u%d" % number) == [b"+OK \r\n"]
+        for client in clients:
+            client.sock.sendall(b"PASS wrong\r\n")
+        pop3.until(lambda: len(said(pop3, "refused unseen") + said(pop3, "failed")) == 40, "the verdicts")
+        assert len(said(pop3, "failed")) == 10
 
 
 def test_sessions_of_one_user_are_bounded(pop3):

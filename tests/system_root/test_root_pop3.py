@@ -1,8 +1,10 @@
 """POP3 in a system home: whose password opens what, who a session is, and what popd's account can do without a password."""
 
+import itertools
 import json
 import os
 import poplib
+import socket
 
 import pytest
 from tests.root.testroot import QUAIL, QUAIL_ENVIRONMENT
@@ -12,6 +14,7 @@ from tests.system_root.harness_root import QMAIL, status_of, uid
 
 CONTROL = {"listen": "smtp 0.0.0.0:25\npop3 0.0.0.0:110", "maxconnectionsperip": "1000"}
 CRYPT = "import crypt,sys;print(crypt.crypt(sys.argv[1], getattr(crypt, 'METHOD_' + sys.argv[2])))"
+_SOURCES = itertools.count(1)
 REFUSED = r"\[AUTH\] authorization failed"
 
 
@@ -30,8 +33,19 @@ def people(home):
     return home
 
 
-def login(home, name, secret):
-    client = home.in_network(poplib.POP3, "127.0.0.1", 110, timeout=PATIENCE)
+class Client(poplib.POP3):
+    """Who comes from an address of choice."""
+
+    def __init__(self, source):
+        self._source = source
+        super().__init__("127.0.0.1", 110, timeout=PATIENCE)
+
+    def _create_socket(self, timeout):
+        return socket.create_connection((self.host, self.port), timeout, (self._source, 0))
+
+
+def login(home, name, secret, source="127.0.0.1"):
+    client = home.in_network(Client, source)
     try:
         client.user(name)
         client.pass_(secret)
@@ -75,8 +89,8 @@ def test_the_machines_password_opens_the_users_mail(people, name):
 @pytest.mark.parametrize("name", ["carol", "dave", "root", "qmaild", "mallory", "alias", "nobody", "sync"])
 def test_who_does_not_come_in(people, name):
     with pytest.raises(poplib.error_proto, match=REFUSED):
-        login(people, name, f"{name}'s")
-    login(people, "alice", "alice's").quit()  # this address has not guessed too often
+        login(people, name, f"{name}'s", f"127.0.1.{next(_SOURCES)}")  # each guess the first of its address
+    login(people, "alice", "alice's").quit()
 
 
 def test_a_password_of_quails_own(people):

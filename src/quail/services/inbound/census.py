@@ -32,7 +32,7 @@ class Census:
                 table[cell] = 0
 
     def _row(self, address: str) -> int:
-        return hash(network(address)) % ROWS  # the hash's seed is the same in all workers: they are forks of one process
+        return hash(network(address)) % ROWS  # the seed is the same in all workers: they are forks of one process
 
     def _sum(self, row: int) -> int:
         start = row * self._workers

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from quail.message.logtext import safe
 from quail.net.authd_protocol import ACCEPTED, REFUSED, Request
+from quail.policy.logins import BUSY
 from quail.pop3 import login
 from quail.pop3.login import AUTHENTICATE, CLOSE, Login
 from quail.services.inbound.session import Session
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from quail.services.popd.service import Popd
 
 LEAST = 1.0  # seconds that a wrong password takes: it does not tell whether there is such a user, nor how busy the machine is
+HELD = 0.25  # seconds until an attempt that others are in the way of is looked at again
+LONGEST_HELD = 30.0  # seconds that it may be put off
 
 
 class PopConnection(Session["Popd", Login]):
@@ -61,20 +64,28 @@ class PopConnection(Session["Popd", Login]):
         elif event[0] is AUTHENTICATE:
             self._authenticate(*event[1:])
 
-    def _authenticate(self, user: bytes, secret: bytes, challenge: bytes | None) -> None:
+    def _authenticate(self, user: bytes, secret: bytes, challenge: bytes | None, since: float | None = None) -> None:
+        """Have the password judged, unless that is refused; `since` when it has been put off."""
         service, machine, transport = self._service, self._machine, self._transport
         assert machine is not None
         assert transport is not None
         now = service.loop.time()
-        seconds = service.guard.refused_for(self._peer, user, now)
-        if seconds > 0:
-            self._log(user, f"refused unseen: too many wrong passwords, for {seconds:.0f} seconds more")
-            machine.verdict(login.TROUBLE, b"too many wrong passwords, try again later")
-            self._work()
-            return
         self._pause()  # what comes now is for the process of the user
         if transport.get_write_buffer_size():  # the client does not read, and replies would come out of order
             self.close()
+            return
+        seconds = service.guard.begin(self._peer, user, now)
+        if seconds == BUSY:
+            since = now if since is None else since
+            if now - since < LONGEST_HELD and not service.stopping:
+                self._delay = service.loop.call_later(HELD, self._authenticate, user, secret, challenge, since)
+                return
+            self._log(user, "put off: too many attempts are being judged")
+            self._tell(login.TROUBLE, b"")
+            return
+        if seconds > 0:
+            self._log(user, f"refused unseen: too many wrong passwords, for {seconds:.0f} seconds more")
+            self._tell(login.TROUBLE, b"too many wrong passwords, try again later")
             return
         rest = machine.rest()
         request = Request(
@@ -88,12 +99,15 @@ class PopConnection(Session["Popd", Login]):
             rest=rest,
         )
         connection = transport.get_extra_info("socket").fileno()
-        service.authd.ask(request, connection, lambda letter, text: self._judged(letter, text, user, rest, now))
+        service.authd.ask(request, connection, lambda letter, text: self._judged(letter, text, request, now))
 
-    def _judged(self, letter: bytes, text: bytes, user: bytes, rest: bytes, asked: float) -> None:
+    def _judged(self, letter: bytes, text: bytes, request: Request, asked: float) -> None:
         """The verdict. A failure is answered when its time has come."""
         service, machine = self._service, self._machine
+        user, rest = request.user, request.rest
         now = service.loop.time()
+        if letter not in (ACCEPTED, REFUSED):
+            service.guard.undecided(self._peer, user)
         if letter == ACCEPTED:
             service.guard.succeeded(self._peer, user, now)
             self._log(user, "ok")
@@ -105,7 +119,7 @@ class PopConnection(Session["Popd", Login]):
             return
         wait = 0.0
         if letter == REFUSED:
-            wait = max(0.0, asked + LEAST - now) + service.guard.failed(self._peer, user, now)
+            wait = max(0.0, asked + LEAST - now) + service.guard.failed(self._peer, user, request.secret, now)
             self._log(user, "failed")
         else:
             self._log(user, "can't be judged now")
