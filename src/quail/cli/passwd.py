@@ -31,7 +31,7 @@ def passwd(name: str, cram: bool, remove: bool, home: str) -> None:
         os.umask(0o022)
     else:
         become_owner(home)
-    kept = os.fsencode(name.lower())
+    kept = os.fsencode(name).lower()  # as it was set: only ASCII's capitals have small ones
     if remove:
         if not passwords.remove(home, kept):
             raise PermanentError(f"{home}/{passwords.PATH} has no password of {name}")

@@ -17,7 +17,10 @@ from quail.users.nss import by_name
 _ADD = (
     "make an account with `useradd -m NAME`; for an address without an account write alias/.qmail-NAME or users/append"
 )
-_REMOVE = "remove the account with `userdel NAME`, or name it in users/exclude"
+_REMOVE = (
+    "remove the account with `userdel NAME` and its password for mail, if it has one, with `quail user passwd NAME --remove`; "
+    "or name it in users/exclude"
+)
 
 
 @click.group("user")
@@ -55,8 +58,10 @@ def remove(name: str, keep_mail: bool, yes: bool, home: str) -> None:
     if not keep_mail and not yes and os.path.isdir(maildir):
         new, read = mailboxes.count_mail(maildir)
         click.confirm(f"Delete {maildir} with {new} new and {read} read messages?", abort=True, err=True)
+    mailboxes.must_be_removable(home, kept)
+    # First: whoever gets this name next must get no password with it, whatever fails behind this.
+    passwords.remove(home, kept.encode())
     folder = mailboxes.remove_user(home, kept)
-    passwords.remove(home, kept.encode())  # whoever gets this name next gets no password with it
     if keep_mail:
         click.echo(f"{kept} is no mailbox any more; its mail stays in {folder}")
     else:

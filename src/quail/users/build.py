@@ -56,6 +56,11 @@ def update(home: str, change: Callable[[list[bytes]], list[bytes]], *, calls: Sy
     return assignments
 
 
+def appended(home: str) -> list[bytes]:
+    """The lines of users/append as they are now. TemporaryError."""
+    return _lines(_read(f"{home}/users/append"))
+
+
 def rebuild_of_accounts(
     home: str,
     entries: list[Entry],

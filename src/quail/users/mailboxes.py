@@ -13,7 +13,7 @@ from quail.oserrors import words
 from quail.storage.calls import REAL, SystemCalls
 from quail.storage.durable import replace_file, sync_directory
 from quail.users.assign import EXACT, Assignment, check, parse
-from quail.users.build import update
+from quail.users.build import appended, update
 from quail.users.qmailfile import name as qmailfile_name
 
 ALIASES = ("postmaster", "root", "mailer-daemon")
@@ -68,7 +68,7 @@ def add_user(home: str, name: str, uid: int, gid: int, *, calls: SystemCalls = R
     otherwise as `build.update`. The mailbox is durable, and gets mail, when this returns.
     """
     name = fit_name(name)
-    folder = f"{_assignable(home)}/mail/{name}"
+    folder = _folder(home, name)
     local, place = name.encode(), os.fsencode(folder)
     lines = [
         b"=%b:%b:%d:%d:%b:::" % (local, local, uid, gid, place),
@@ -107,30 +107,41 @@ def add_alias(home: str, alias: str, target: str, *, calls: SystemCalls = REAL) 
     return _add(home, alias, [b"=%b:%b:%d:%d:%b:-:%b:" % fields], prepare, calls)
 
 
-def remove_user(home: str, name: str, *, calls: SystemCalls = REAL) -> str:
-    """Take the mailbox away; its folder, whose path is returned, stays. No mail comes to it when this returns.
-
-    PermanentError if there is no such mailbox, or if an alias forwards to it: then mail for postmaster would be lost.
-    """
+def must_be_removable(home: str, name: str) -> None:
+    """PermanentError if there is no such mailbox, or if an alias forwards to it: then mail for postmaster would be lost."""
     name = fit_name(name)
-    folder = f"{_assignable(home)}/mail/{name}"
     forwarding = [path for path, targets in _alias_files(home) if name in targets]
     if forwarding:
         raise PermanentError(f"{name} gets the mail of {' and '.join(forwarding)}: put another name there first")
+    _without(home, name, appended(home))
+
+
+def remove_user(home: str, name: str, *, calls: SystemCalls = REAL) -> str:
+    """Take the mailbox away; its folder, whose path is returned, stays. No mail comes to it when this returns.
+
+    Errors as of must_be_removable.
+    """
+    name = fit_name(name)
+    must_be_removable(home, name)
+    update(home, lambda lines: _without(home, name, lines), calls=calls)
+    return _folder(home, name)
+
+
+def _folder(home: str, name: str) -> str:
+    return f"{_assignable(home)}/mail/{name}"
+
+
+def _without(home: str, name: str, lines: list[bytes]) -> list[bytes]:
+    """Lines of users/append without those of a mailbox; PermanentError if it has none."""
     keys = (b"=%b:" % name.encode(), b"+%b-:" % name.encode())
-    place = b":" + os.fsencode(folder) + b":"
-
-    def without(lines: list[bytes]) -> list[bytes]:
-        left = [line for line in lines if not (line.startswith(keys) and place in line)]
-        if len(left) == len(lines):
-            number = next((number for number, line in enumerate(lines, 1) if line.lower().startswith(keys[0])), None)
-            if number is None:
-                raise PermanentError(f"there is no mailbox {name} here; `quail user list` shows them")
-            raise PermanentError(f"{home}/users/append line {number} was not made by `quail user add`: {_BY_HAND}")
-        return left
-
-    update(home, without, calls=calls)
-    return folder
+    place = b":" + os.fsencode(_folder(home, name)) + b":"
+    left = [line for line in lines if not (line.startswith(keys) and place in line)]
+    if len(left) == len(lines):
+        number = next((number for number, line in enumerate(lines, 1) if line.lower().startswith(keys[0])), None)
+        if number is None:
+            raise PermanentError(f"there is no mailbox {name} here; `quail user list` shows them")
+        raise PermanentError(f"{home}/users/append line {number} was not made by `quail user add`: {_BY_HAND}")
+    return left
 
 
 def delete_mail(folder: str, *, calls: SystemCalls = REAL) -> None:

@@ -155,6 +155,13 @@ def test_a_system_home_says_what_to_do_instead(home, command, instead):
     assert sorted(os.listdir(home)) == ["control", "users"]
 
 
+def test_a_system_home_says_that_the_password_is_to_be_removed_too(home):
+    """Else it opens the mail of the next who gets the name."""
+    os.unlink(f"{home}/control/mode")
+    with pytest.raises(PermanentError, match="`quail user passwd NAME --remove`"):
+        call("remove", "x", "--home", home)
+
+
 @pytest.fixture
 def system_home(home, monkeypatch):
     """With the accounts joe and alias, whose homes are in it."""

@@ -64,6 +64,49 @@ def test_a_removed_mailbox_has_no_password(home):
     assert set(kept(home)) == {b"jane"}
 
 
+def test_the_password_goes_before_the_mailbox(home):
+    """Whatever fails behind it: the next who gets the name would have the password."""
+    quail = [*QUAIL, "--home", home, "user"]
+    subprocess.run([*quail, "add", "bob"], check=True, capture_output=True)
+    passwd(home, "bob")
+    os.chmod(f"{home}/users/passwords", 0o644)  # not to be read
+    done = subprocess.run([*quail, "remove", "bob"], check=False, capture_output=True)
+    assert done.returncode == 111
+    assert b"users/passwords" in done.stderr
+    with open(f"{home}/users/append", encoding="ascii") as file:
+        assert "=bob:" in file.read()
+    os.chmod(f"{home}/users/passwords", 0o600)
+    os.unlink(f"{home}/users/assign")  # nor this to be written
+    os.mkdir(f"{home}/users/assign")
+    assert subprocess.run([*quail, "remove", "bob"], check=False, capture_output=True).returncode == 111
+    assert kept(home) == {}
+
+
+@pytest.mark.parametrize("why", ["an alias forwards to it", "no mailbox"])
+def test_who_can_not_be_removed_keeps_the_password(home, why):
+    subprocess.run([*QUAIL, "--home", home, "user", "add", "bob"], check=True, capture_output=True)
+    name = "jane" if why == "an alias forwards to it" else "bob"
+    passwd(home, name)
+    if name == "bob":
+        with open(f"{home}/users/append", "r+", encoding="ascii") as file:
+            lines = [line for line in file if "bob:" not in line]
+            file.seek(0)
+            file.truncate()
+            file.writelines([*lines, "=bob:joe:1:1:/home/joe:::\n"])
+    done = subprocess.run([*QUAIL, "--home", home, "user", "remove", name], check=False, capture_output=True)
+    assert done.returncode == 100
+    assert set(kept(home)) == {name.encode()}
+
+
+def test_a_capital_that_is_not_ascii(home):
+    """Kept by its bytes, which only lose ASCII's capitals; so it must be removed by them."""
+    name = "\N{LATIN CAPITAL LETTER E WITH ACUTE}va"
+    passwords.put(home, passwords.make(name.encode().lower(), b"secret", prepared=b"secret", reversible=False))
+    done = passwd(home, name, "--remove")
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert kept(home) == {}
+
+
 @pytest.mark.parametrize(
     ("words", "stdin", "said"),
     [
