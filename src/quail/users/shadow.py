@@ -5,7 +5,6 @@ root can read shadow entries.
 """
 
 import ctypes
-import ctypes.util
 import errno
 import hmac
 import os
@@ -107,17 +106,28 @@ def load() -> None:
     """Find libcrypt; else the first call of matches() does. TemporaryError if there is none."""
     if _crypt:
         return
-    for name in (*_LIBRARIES, ctypes.util.find_library("crypt")):
-        try:
-            library = ctypes.CDLL(name) if name else None
-        except OSError:
-            continue
-        if library is not None and hasattr(library, "crypt"):
-            library.crypt.argtypes = (ctypes.c_char_p, ctypes.c_char_p)
-            library.crypt.restype = ctypes.c_char_p
-            _crypt.append(library)
+    for name in _LIBRARIES:
+        if _take(name):
             return
-    raise TemporaryError("unable to load libcrypt, which knows the machine's passwords")
+    from ctypes.util import find_library  # noqa: PLC0415  it runs ldconfig, and a compiler: only where nothing else helps
+
+    found = find_library("crypt")
+    if found is None or not _take(found):
+        raise TemporaryError("unable to load libcrypt, which knows the machine's passwords")
+
+
+def _take(name: str) -> bool:
+    """Load a library, if it is there and has crypt(3)."""
+    try:
+        library = ctypes.CDLL(name)
+    except OSError:
+        return False
+    if not hasattr(library, "crypt"):
+        return False
+    library.crypt.argtypes = (ctypes.c_char_p, ctypes.c_char_p)
+    library.crypt.restype = ctypes.c_char_p
+    _crypt.append(library)
+    return True
 
 
 def matches(hashed: bytes, password: bytes) -> bool:

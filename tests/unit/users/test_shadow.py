@@ -1,5 +1,6 @@
 """The machine's passwords: entries, what locks an account, and crypt(3). The name service is the test's own."""
 
+import ctypes.util
 import errno
 
 import pytest
@@ -91,3 +92,26 @@ def test_yescrypt():
 def test_nobody_takes_any_password():
     shadow.match_nobody(b"secret\0x")
     shadow.match_nobody(b"x" * 5000)
+
+
+def test_no_compiler_is_asked_where_libcrypt_is(monkeypatch):
+    """find_library() runs ldconfig, gcc and ld, at worst: not for each log-in where the library has its usual name."""
+    monkeypatch.setattr(shadow, "_crypt", [])
+    asked = []
+    monkeypatch.setattr(ctypes.util, "find_library", asked.append)
+    shadow.load()
+    assert shadow._crypt
+    assert asked == []
+
+
+def test_libcrypt_by_another_name(monkeypatch):
+    monkeypatch.setattr(shadow, "_crypt", [])
+    usual = shadow._LIBRARIES
+    monkeypatch.setattr(shadow, "_LIBRARIES", ("libnothing.so.1", "libnothing.so.2"))
+    monkeypatch.setattr(ctypes.util, "find_library", lambda name: usual[0] if name == "crypt" else None)
+    shadow.load()
+    assert shadow._crypt
+    monkeypatch.setattr(shadow, "_crypt", [])
+    monkeypatch.setattr(ctypes.util, "find_library", lambda _: None)
+    with pytest.raises(TemporaryError, match="unable to load libcrypt"):
+        shadow.load()
