@@ -58,8 +58,36 @@ def test_what_can_not_be_removed_is_logged(home):
     os.mkdir(f"{home}/Maildir/cur/1:2,")
     assert client.ask(b"QUIT") == b"-ERR [SYS/TEMP] unable to unlink all deleted messages\r\n"
     code, said = client.end()
-    assert code == 0
+    assert code == 0, said
     assert re.fullmatch(rb"qmail-pop3d: unable to unlink \./cur/1:2,: .*\n", said)
+
+
+def deleted_in_vain(home, *names):
+    """Messages that can't be removed: what was said of them, by line."""
+    for name in names:
+        put(home, f"cur/{name}", b"x\n")
+    client = Pop3([*POP3D, "Maildir"], home)
+    client.line()
+    for number, name in enumerate(names, 1):
+        client.ask(b"DELE %d" % number)
+        os.rename(f"{home}/Maildir/cur/{name}", f"{home}/{number}")
+        os.mkdir(f"{home}/Maildir/cur/{name}")
+    assert client.ask(b"QUIT").startswith(b"-ERR")
+    code, said = client.end()
+    assert code == 0, said
+    return said.splitlines()
+
+
+def test_a_name_can_not_forge_a_line_of_the_log(home):
+    (line,) = deleted_in_vain(home, "1\nqmail-pop3d: all is well\x1b[2J\r:2,")
+    assert line.startswith(rb"qmail-pop3d: unable to unlink ./cur/1\nqmail-pop3d: all is well\x1b[2J\r:2,: ")
+
+
+def test_many_that_can_not_be_removed_are_counted(home):
+    lines = deleted_in_vain(home, *[f"{number}:2," for number in range(8)])
+    assert len(lines) == 4
+    assert all(line.startswith(b"qmail-pop3d: unable to unlink ./cur/") for line in lines[:3])
+    assert lines[3] == b"qmail-pop3d: unable to unlink 5 more"
 
 
 @pytest.fixture

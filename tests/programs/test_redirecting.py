@@ -183,6 +183,15 @@ def test_every_ending_of_the_program(home, ending):
     assert (home.path / "seen").read_bytes() == MESSAGE
 
 
+def test_what_bouncesaying_says_may_have_lines(home):
+    """It is what the sender gets to read, and the user's own."""
+    assert home.run("bouncesaying", b"I have moved:\n\tjoe@example.net\xff", stdin=MESSAGE) == (
+        100,
+        b"",
+        b"I have moved:\n\tjoe@example.net\xff\n",
+    )
+
+
 @pytest.mark.parametrize(
     "command", [["no-such-command"], ["./none"], [""], ["/"], ["bin"], ["bin/text"], ["text"], ["stdin/x"]]
 )

@@ -103,6 +103,25 @@ def test_every_failure_is_one_line_and_its_code(tiny, body, code, text):
     assert tiny(body) == (code, b"", text)
 
 
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        (b"a\nb", rb"a\nb"),
+        (b"a\rb\tc\x7f", rb"a\rb\tc\x7f"),
+        (b"\x1b[2J", rb"\x1b[2J"),
+        ("\x9b2J \u202e \u2028".encode(), rb"\x9b2J \u202e \u2028"),
+        ("\N{LATIN SMALL LETTER E WITH ACUTE} \N{PILE OF POO}".encode(),) * 2,
+        (b"\xff\x80 \\",) * 2,
+        (b"\xff\n", rb"\xff\n".replace(rb"\xff", b"\xff")),
+    ],
+    ids=["lf", "ascii", "escape", "unicode", "utf-8", "bytes", "both"],
+)
+def test_a_name_stays_in_its_line(tiny, name, shown):
+    """Names of files are anybody's choice, and a log line or a terminal is easily led astray."""
+    assert tiny(f"say(os.fsdecode({name!r}))") == (0, b"", shown + b"\n")
+    assert tiny(f"os.stat({name!r})") == (111, b"", b"tiny: fatal: " + shown + b": file does not exist\n")
+
+
 def test_a_bug_says_so_and_is_temporary(tiny):
     code, _, text = tiny("{}['x']")
     assert code == 111

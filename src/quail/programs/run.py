@@ -20,6 +20,7 @@ from _collections_abc import Callable
 
 from quail.errors import EXIT_PERMANENT, EXIT_TEMPORARY, QuailError, TemporaryError, UsageError
 from quail.inherited import restore_environment
+from quail.message.logtext import escaped_but_bytes
 
 READ_SIZE = 1 << 16
 
@@ -126,9 +127,11 @@ def _with_file(error: OSError) -> str:
 
 
 def say(line: str) -> None:
-    """Write one line on stderr; bytes that came in through os.fsdecode go out as they were."""
+    """Write one line on stderr. Names of files and what others have said may be in it: what would end the line, or direct a
+    terminal, is escaped. Bytes that came in through os.fsdecode and are no UTF-8 go out as they were.
+    """
     try:
-        os.write(2, os.fsencode(line) + b"\n")
+        os.write(2, os.fsencode(escaped_but_bytes(line)) + b"\n")
     except OSError:
         pass  # nobody is there to be told
 

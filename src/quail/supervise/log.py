@@ -3,6 +3,8 @@
 import os
 import time
 
+from quail.message.logtext import escaped
+
 
 class LineLog:
     """Writes `[time ]prefix text`. The time of day is put in front only for people: loggers have stamps of their own."""
@@ -26,8 +28,7 @@ class LineLog:
         What a line can't show, a line feed above all, is escaped: names of files in it may be anybody's choice.
         """
         head = (time.strftime("%H:%M:%S ") if self._stamp else "") + self._prefix
-        shown = [text if text.isprintable() else _escaped(text) for text in texts]
-        data = "".join([f"{head}{text}\n" for text in shown]).encode()
+        data = "".join([f"{head}{escaped(text)}\n" for text in texts]).encode()
         try:
             while data:
                 data = data[os.write(self._fd, data) :]
@@ -37,8 +38,3 @@ class LineLog:
     def named(self, prefix: str) -> "LineLog":
         """The same log for another writer."""
         return LineLog(prefix, stamp=self._stamp, fd=self._named_fd)
-
-
-def _escaped(text: str) -> str:
-    """As Python would write it in a string; a byte of a name that is not UTF-8 becomes a lone surrogate's number."""
-    return "".join([char if char.isprintable() else char.encode("unicode_escape").decode("ascii") for char in text])

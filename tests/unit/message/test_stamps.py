@@ -101,3 +101,13 @@ def test_log_words_of_a_running_qmail():
 def test_every_byte_of_a_log_word(byte):
     shown = "/" if byte == 10 else "_" if byte < 33 or byte > 126 or byte == 37 else chr(byte)
     assert logtext.safe(bytes([byte])) == shown
+
+
+def test_names_in_a_log_are_shown_as_python_would():
+    """But by no codec, which Python would have to load."""
+    for code in (*range(0x3000), *range(0xD7F0, 0xE010), 0xFEFF, 0x1F4A9, 0xE0001, 0x10FFFF):
+        char = chr(code)
+        shown = char if char.isprintable() else char.encode("unicode_escape").decode()
+        assert logtext.escaped(f"a{char}b") == f"a{shown}b"
+        raw = 0xDC80 <= code <= 0xDCFF
+        assert logtext.escaped_but_bytes(f"a{char}b\n") == f"a{char if raw else shown}b\\n"

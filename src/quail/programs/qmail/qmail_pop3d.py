@@ -14,6 +14,7 @@ from quail.programs.run import home, program, say
 from quail.services.popd.session import NO_MAILDIR, MaildirError, serve
 
 _START_TIMEOUT = 60  # seconds for a reply before there is a session
+_NAMED = 3  # failures; a mailbox may have a hundred thousand of them
 
 
 @program("qmail-pop3d", takes=(0, None))
@@ -47,8 +48,10 @@ def _serve(maildir: bytes, *, quirks: bool) -> int:
     except MaildirError as error:
         say(f"qmail-pop3d: {error}")
         return 0
-    for failure in served.failures:
+    for failure in served.failures[:_NAMED]:
         say(f"qmail-pop3d: unable to unlink {os.fsdecode(failure.filename or maildir)}: {failure.strerror}")
+    if len(served.failures) > _NAMED:
+        say(f"qmail-pop3d: unable to unlink {len(served.failures) - _NAMED} more")
     return 0
 
 
