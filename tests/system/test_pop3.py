@@ -9,6 +9,7 @@ import stat
 import sys
 
 import pytest
+from tests.remote.dnsserver import DnsServer
 from tests.system.harness import Ends
 from tests.system.pop3_house import SECRET, Pop3Server, Raw, maildir
 
@@ -174,6 +175,50 @@ def test_guessing_is_slowed_down_then_refused(pop3):
     assert refused == b"-ERR [SYS/TEMP] too many wrong passwords, try again later\r\n"
     pop3.line(r"127\.0\.0\.3 log-in of user99: refused unseen: too many wrong passwords, for \d+ seconds more")
     pop3.login().quit()
+
+
+def test_nobody_may_log_in_whom_no_rule_allows(pop3):
+    pop3.rules(b"127.0.0.2:allow\n:deny\n", "pop3")
+    with pop3.raw() as client:
+        assert client.rest() == b""
+    pop3.line(r"popd: 127\.0\.0\.1 denied by rule :$")
+    with pop3.raw("127.0.0.2") as client:
+        assert client.line() == b"+OK ready\r\n"
+    pop3.rules(b":deny\n", "pop3")
+    with pop3.raw("127.0.0.2") as client:
+        assert client.rest() == b""
+
+
+@pytest.mark.parametrize(
+    ("rules", "comes_in"),
+    [
+        (b"=near.test:allow\n:deny\n", True),
+        (b"=.test:deny\n:allow\n", False),
+        (b"=far.test:allow\n=:deny\n:deny\n", False),
+    ],
+    ids=["allowed", "denied", "another"],
+)
+def test_who_may_log_in_by_name(make_pop3, rules, comes_in):
+    """control/remotelookup: the client may say its commands before the name is known."""
+    with DnsServer("1.0.0.127.in-addr.arpa PTR near.test\nnear.test A 127.0.0.1") as names:
+        names.behave("1.0.0.127.in-addr.arpa", "hold")
+        pop3 = make_pop3(remotelookup="1", nameservers=f"127.0.0.1:{names.port}").start()
+        pop3.rules(rules, "pop3")
+        with pop3.raw() as client:
+            client.sock.sendall(b"USER joe\r\nPASS " + SECRET.encode() + b"\r\nQUIT\r\n")
+            names.until(lambda: names.count("1.0.0.127.in-addr.arpa", "PTR"))
+            names.release()
+            assert client.rest() == (b"+OK ready\r\n" + b"+OK \r\n" * 3 if comes_in else b"")
+        if not comes_in:
+            pop3.line(r"popd: 127\.0\.0\.1 denied by rule =")
+
+
+def test_a_name_server_that_fails_keeps_nobody_out(make_pop3):
+    with DnsServer("") as names:
+        names.behave("*", "servfail")
+        pop3 = make_pop3(remotelookup="1", nameservers=f"127.0.0.1:{names.port}").start()
+        pop3.rules(b"=near.test:deny\n:allow\n", "pop3")
+        pop3.login().quit()
 
 
 def said(pop3, how):
