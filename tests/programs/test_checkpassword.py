@@ -157,3 +157,36 @@ def test_a_program_of_ours_goes_on_in_this_process(home):
     done = check(home, contract(b"jane", SECRET), f"{home}/bin/checkpassword", "true")
     assert done.returncode == 2  # nothing is left on descriptor 3 for the second one
     assert done.stderr.startswith(b"checkpassword: fatal: unable to read descriptor 3")
+
+
+QUICK = """
+import time
+from quail.programs.qmail import checkpassword
+now = [0.0]
+time.monotonic = lambda: now[0]
+time.sleep = lambda seconds: print(round(seconds, 3), flush=True)
+def check(checker, attempt):
+    now[0] += {takes}
+checkpassword.apart = check
+checkpassword.main()
+"""
+
+
+@pytest.mark.parametrize(("takes", "waits"), [(0.0, "0.25\n"), (0.1, "0.15\n"), (1.0, "")])
+def test_no_takes_its_time(home, takes, waits):
+    """Else it tells kinds of hashes apart, and so who is there."""
+    read, write = os.pipe()
+    os.write(write, contract(b"nobody", b"wrong"))
+    os.close(write)
+    code = f"import os; os.dup2({read}, 3)\n" + QUICK.format(takes=takes)
+    done = subprocess.run(
+        [sys.executable, "-c", code, "true"],
+        env={**os.environ, "QMAILHOME": home},
+        pass_fds=(read,),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    os.close(read)
+    assert (done.returncode, done.stdout) == (1, waits), done.stderr
