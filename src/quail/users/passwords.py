@@ -105,7 +105,12 @@ def find(data: bytes, name: bytes, path: str) -> Record | None:
     if at < 0:
         return None
     end = data.find(b"\n", at + 1)
-    return _decode(data[at + 1 : end if end >= 0 else len(data)], data.count(b"\n", 0, at + 1) + 1, path)
+    line = data[at + 1 : end if end >= 0 else len(data)]
+    try:
+        return decode(line)
+    except ValueError as error:
+        # Counted here alone: in a large file that takes as long as all the rest, and longer for who is further down.
+        raise _malformed(error, data.count(b"\n", 0, at + 1) + 1, path) from None
 
 
 def parse(data: bytes, path: str) -> dict[bytes, Record]:
@@ -115,7 +120,10 @@ def parse(data: bytes, path: str) -> dict[bytes, Record]:
         _judge_header(data, path)
     for number, line in enumerate(data.split(b"\n"), 1):
         if line and line[:1] != b"#":
-            record = _decode(line, number, path)
+            try:
+                record = decode(line)
+            except ValueError as error:
+                raise _malformed(error, number, path) from None
             if record.name in found:
                 raise ConfigError(path, number, f"has {_shown(record.name)} again", "remove one of the lines")
             found[record.name] = record
@@ -134,11 +142,8 @@ def _judge_header(data: bytes, path: str) -> None:
     raise ConfigError(path, 1, f"is not {HEADER.decode()}", "begin the file with that line")
 
 
-def _decode(line: bytes, number: int, path: str) -> Record:
-    try:
-        return decode(line)
-    except ValueError as error:
-        raise ConfigError(path, number, str(error), _REMEDY) from None  # nothing of the line itself: it is secret
+def _malformed(error: ValueError, number: int, path: str) -> ConfigError:
+    return ConfigError(path, number, str(error), _REMEDY)  # nothing of the line itself: it is secret
 
 
 def read(home: str) -> bytes:
@@ -153,10 +158,11 @@ def read(home: str) -> bytes:
     except OSError as error:
         raise TemporaryError(f"unable to read {path}: {words(error)}") from error
     try:
-        if stat.S_IMODE(os.fstat(fd).st_mode) & 0o077:
+        status = os.fstat(fd)
+        if stat.S_IMODE(status.st_mode) & 0o077:
             raise ConfigError(path, 0, "others than its owner may read or write it", f"chmod 600 {path}")
         parts = []
-        while part := os.read(fd, 1 << 20):
+        while part := os.read(fd, status.st_size + 1):  # mostly all at once
             parts.append(part)
         return b"".join(parts)
     except OSError as error:
