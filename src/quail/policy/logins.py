@@ -1,5 +1,5 @@
 """Who has guessed passwords wrongly, and what comes of it: answers that take longer, then none for a while.
-docs/decisions/0018-guessing.md says why so.
+docs/decisions/0019-guessing.md says why so.
 
 Failures are counted for each address (of IPv6 for each /64), for each user, and for each pair of the two. Counts age by
 themselves. A right password takes back no more than what its own pair has brought: else whoever has an account could wash an
