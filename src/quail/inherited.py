@@ -1,6 +1,7 @@
-"""What a process was started with, as it was before the interpreter changed it."""
+"""What a process was started with: as it was before the interpreter changed it, or as a new one would have been."""
 
 import os
+from _collections_abc import Mapping
 
 _LANGUAGE = b"LC_CTYPE"
 _COERCED = (b"C.UTF-8", b"C.utf8", b"UTF-8")  # what the interpreter makes of the C locale, by PEP 538
@@ -29,3 +30,13 @@ def restore_environment() -> None:
         os.environb[_LANGUAGE] = rest.partition(b"\0")[0]
     else:
         del os.environb[_LANGUAGE]
+
+
+def be_environment(environ: Mapping[bytes, bytes]) -> None:
+    """Make this the environment of the process, at the cost of what is different."""
+    own = os.environb
+    for name in [name for name in own if name not in environ]:
+        del own[name]
+    for name, value in environ.items():
+        if own.get(name) != value:
+            own[name] = value

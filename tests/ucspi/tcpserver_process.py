@@ -61,8 +61,8 @@ class TcpServer:
             assert self._news.wait_for(enough, PATIENCE), (pattern, count, self.lines[-20:])
             return found
 
-    def connect(self):
-        return socket.create_connection(("127.0.0.1", self.port), timeout=PATIENCE)
+    def connect(self, source=None):
+        return socket.create_connection(("127.0.0.1", self.port), timeout=PATIENCE, source_address=source)
 
     def children(self):
         try:

@@ -12,7 +12,7 @@ from tests.programs.launch import launch
 from tests.ucspi.tcpserver_process import TcpServer, everything, until
 
 from quail.cli.init_single import init_single
-from quail.services.tcpserver.again import LONGEST_IDLE, MOST_IDLE, MOST_SESSIONS, Idle, Link, pair
+from quail.services.tcpserver.again import LONGEST_IDLE, MOST_IDLE, MOST_SESSIONS, Idle, Link, pair, serve_on
 
 LIMIT = 40
 ENDED = r"tcpserver: end (\d+) status (\d+)"
@@ -132,6 +132,74 @@ def test_the_rules_are_asked_for_each_connection(home, tmp_path):
         compile_rules(b":allow\n")
         assert session(server).startswith(b"220 ")
         assert len({pid for pid, _ in ends(server, 3)}) == 1
+
+
+def test_what_a_rule_sets_is_gone_after_the_session(home, tmp_path):
+    """$PATH, by which programs are found, among it: the next client has that of the server again."""
+    rules = f'127.0.0.1:allow,PATH="{tmp_path}",ONLY_ONE="x"\n:allow\n'.encode()
+    assert launch("tcprules", "rules.cdb", "rules.tmp", stdin=rules, cwd=tmp_path).returncode == 0
+    before = {"PATH": f"{home}/bin:/usr/bin:/bin"}
+    words = ["rblsmtpd", "qmail-smtpd"]  # the second is looked for in the session's own environment
+    (tmp_path / "qmail-smtpd").symlink_to(f"{home}/bin/qmail-smtpd")
+    with TcpServer(["-vHRl0", "-x", str(tmp_path / "rules.cdb")], words, env=before) as server:
+        assert session(server).startswith(b"220 ")
+        (tmp_path / "qmail-smtpd").unlink()
+        ends(server, 1)
+        with server.connect(("127.0.0.2", 0)) as client:
+            client.sendall(b"QUIT\r\n")
+            assert everything(client).startswith(b"220 ")
+        assert len({pid for pid, _ in ends(server, 2)}) == 1
+
+
+@pytest.mark.parametrize("rules", [b"127.:deny\n", None], ids=["denied", "dropped: the rules can't be read"])
+def test_who_is_not_served_hears_the_end_at_once(home, tmp_path, rules):
+    """The first client of a child, too: it is not kept while the child waits for the next."""
+    if rules is None:
+        (tmp_path / "rules.cdb").write_bytes(b"rubbish")
+    else:
+        assert launch("tcprules", "rules.cdb", "rules.tmp", stdin=rules, cwd=tmp_path).returncode == 0
+    with TcpServer(["-vHRl0", "-x", str(tmp_path / "rules.cdb")], [f"{home}/bin/qmail-smtpd"]) as server:
+        for count in (1, 2):
+            with server.connect() as client:
+                client.settimeout(LONGEST_IDLE / 2)
+                assert everything(client) == b""
+            ends(server, count)
+        assert len({pid for pid, _ in ends(server, 2)}) == 1
+
+
+def test_a_child_that_can_not_come_back_to_its_folder_serves_once(tmp_path):
+    """The user of tcpserver -u need not be able to enter the folder where it was started."""
+    folder = tmp_path / "closed"
+    folder.mkdir()
+    own, its = pair()
+    pid = os.fork()
+    if pid == 0:
+        os.chdir(folder)
+        folder.chmod(0)
+        if os.getuid() == 0:
+            os.setuid(65534)
+        with contextlib.suppress(BaseException):
+            serve_on(Served(), Served(), its, None)
+        os._exit(1)
+    its.close()
+    with contextlib.closing(own):
+        assert own.recv(10) == b""  # the parent hears of the session's end by the child's
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == Served.CODE
+
+
+class Served:
+    """A child that has served, and its visit."""
+
+    CODE = 17
+
+    def __init__(self):
+        self.connection = self
+
+    def serve(self, _):
+        return self.CODE
+
+    def close(self):
+        pass
 
 
 def test_a_child_that_is_killed_is_replaced(server):

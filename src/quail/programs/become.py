@@ -20,6 +20,7 @@ import sys
 from _collections_abc import Callable, Mapping
 
 import quail
+from quail.inherited import be_environment
 from quail.programs.run import Ended, live_on, lives_on
 
 TYPE_CHECKING = False
@@ -230,14 +231,9 @@ def _load(program: _Program) -> bool:
 
 def _call(path: bytes, program: _Program, argv: list[bytes], environ: Mapping[bytes, bytes]) -> None:
     """Does not return: main() ends the process."""
-    own = os.environb
-    for variable in [each for each in own if each not in environ]:
-        del own[variable]
-    for variable, value in environ.items():
-        if own.get(variable) != value:
-            own[variable] = value
+    be_environment(environ)
     if program.home is not None:
-        own.setdefault(b"QMAILHOME", program.home)
+        os.environb.setdefault(b"QMAILHOME", program.home)
     sys.argv = [os.fsdecode(word) for word in argv]
     for number in _handled():
         signal.signal(number, signal.SIG_DFL)

@@ -10,6 +10,7 @@ import struct
 import time
 from _collections_abc import Callable
 
+from quail.inherited import be_environment
 from quail.services.tcpserver.child import Child, Visit
 
 TYPE_CHECKING = False
@@ -110,12 +111,20 @@ def serve_on(
     The first connection was accepted before the fork. `next_visit` makes what is known of a later one; OSError if its
     client has gone.
     """
-    here = os.open(".", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        here = os.open(".", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    except (
+        OSError
+    ):  # root has started tcpserver where -u may not go: no session after this one could be brought back here
+        os._exit(child.serve(visit))
+    environ = dict(os.environb)
     nothing = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
     umask = os.umask(0o077)
     os.umask(umask)
     code = child.serve(visit)
     while True:
+        visit.connection.close()  # of a client who was denied it is still open
+        be_environment(environ)
         for standard in (0, 1):
             os.dup2(nothing, standard)
         os.umask(umask)
@@ -134,7 +143,6 @@ def serve_on(
             code = child.gone(error)
         else:
             code = child.serve(visit)
-            connection.close()
 
 
 def _next(link: socket.socket) -> socket.socket | None:
