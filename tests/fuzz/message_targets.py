@@ -173,7 +173,7 @@ def check_envelope(data):
 
 def check_words(data):
     """What a program that takes mail in the queue's stead says, and how it ends."""
-    for code in {data[0] if data else 0, exits.OWN_WORDS}:
+    for code in {data[0] if data else 0, *exits.OWN_WORDS}:
         reply = exits.reply(code, data[1:])
         assert reply.letter in (b"D", b"Z")
         assert 0 < len(reply.text) <= exits.MAX_WORDS

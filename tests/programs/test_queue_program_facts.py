@@ -1,6 +1,8 @@
 """How every injector calls what stands in the queue's place (facts 3.2): where it is, what it has, what it may say."""
 
 import os
+import subprocess
+import sys
 
 import pytest
 from tests.programs.queue_home import QueueHome
@@ -33,7 +35,7 @@ def test_where_it_runs_and_what_it_has(home, name):
     assert read("where") == [os.path.realpath(home.path)]
     assert read("called") == ["bin/queue-program", "0"] or read("called") == [f"{home.path}/bin/queue-program", "0"]
     # The others are the shell's own: the script, and where its output was before it went to this file.
-    assert set(read("open")) - {"10", "11", "255"} == {"0", "1", "2", "6"}
+    assert set(read("open")) - {"10", "11", "255"} == {"0", "1", "2", "4", "6"}
     assert home.taken()[1] == [b"a@b.c"]
 
 
@@ -71,3 +73,28 @@ def test_words_of_its_own(home, name, words, code, said):
     found, _, error = home.run(name, *CALLERS[name], stdin=MESSAGE)
     assert found == code
     assert error.rstrip(b"\n").endswith(b": " + said)
+
+
+@pytest.mark.parametrize(("place", "code"), [(4, 82), (4, 88), (6, 88)])
+def test_words_as_simscan_and_other_patches_have_them(home, place, code):
+    """Those of simscan are on descriptor 4; some say 88 for 82."""
+    home.queue(f"cat > message; printf 'Dnot here (#5.7.1)' >&{place}; exit {code}")
+    found, _, error = home.run("forward", "a@b.c", stdin=MESSAGE)
+    assert (found, error) == (100, b"forward: fatal: not here (#5.7.1)\n")
+
+
+def test_it_ignores_no_signal(home):
+    """Whatever the injector ignores or holds back, as a delivery does: a filter could not be ended, nor end what it runs."""
+    home.queue("cat > message; grep -E '^Sig(Blk|Ign)' /proc/self/status > signals")
+    code = (
+        "import os, signal, sys\n"
+        "for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP, signal.SIGCHLD}:\n"
+        "    signal.signal(number, signal.SIG_IGN)\n"
+        "signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1})\n"
+        "from quail.queue.program import QueueProgram\n"
+        "print(QueueProgram(b'bin/queue-program', sys.argv[1]).send(b'', [b'a@b.c'], [b'']).letter)"
+    )
+    words = [sys.executable, "-c", code, str(home.path)]
+    assert subprocess.run(words, capture_output=True, check=True, timeout=60).stdout == b"b'K'\n"
+    told = dict(line.split(":") for line in (home.path / "signals").read_text().splitlines())
+    assert {name: int(mask, 16) for name, mask in told.items()} == {"SigBlk": 0, "SigIgn": 0}

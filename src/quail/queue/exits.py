@@ -10,10 +10,11 @@ QUEUED = 0
 ADDRESS_TOO_LONG, REFUSED = 11, 31
 OUT_OF_MEMORY, TIMEOUT, WRITE_ERROR, READ_ERROR = 51, 52, 53, 54
 NO_CONFIGURATION, NO_NETWORK = 55, 56
-NO_HOME, NO_QUEUE, REFUSED_FOR_NOW, BUG, OWN_WORDS, BAD_ENVELOPE = 61, 62, 71, 81, 82, 91
+NO_HOME, NO_QUEUE, REFUSED_FOR_NOW, BUG, BAD_ENVELOPE = 61, 62, 71, 81, 91
 CONNECT_TIMEOUT, CONNECT_FAILED, BROKEN_TALK = 72, 73, 74
 CANNOT_EXECUTE = 120
 
+OWN_WORDS = (82, 88)  # the second in later patches
 MAX_WORDS = 255  # bytes that a program can say of its own
 
 PERMANENT, TEMPORARY = b"D", b"Z"
@@ -56,9 +57,9 @@ CANNOT_RUN = Reply(TEMPORARY, b"unable to run qmail-queue (#4.3.0)")
 
 
 def reply(code: int, words: bytes = b"") -> Reply:
-    """What an exit code other than 0 says; `words` are what the program has written for code 82, its letter first."""
+    """What an exit code other than 0 says; `words` are what the program has written for OWN_WORDS, its letter first."""
     words = words[:MAX_WORDS]
-    if code == OWN_WORDS and len(words) > 2:
+    if code in OWN_WORDS and len(words) > 2:
         letter = PERMANENT if words[:1] == PERMANENT else TEMPORARY
         text = words[1:].partition(b"\0")[0].rstrip()
         return Reply(letter, text or (UNFIT if letter == PERMANENT else _OTHER).text)

@@ -1,8 +1,8 @@
 """A program that takes mail in the queue's stead: $QMAILQUEUE, which a site sets to have its mail looked at first.
 
 It is run in the home, by its path alone, without arguments: it reads the message from descriptor 0 and the envelope from
-descriptor 1, as qmail-queue does, may write some words on descriptor 6, and says with its exit code what has become of the
-message (quail.queue.exits, facts 3.2). An envelope that ends without its last NUL means that the message is abandoned.
+descriptor 1, as qmail-queue does, may write some words on descriptor 6 (or 4, as simscan does), and says with its exit code what
+has become of the message (quail.queue.exits, facts 3.2). An envelope that ends without its last NUL means that the message is abandoned.
 """
 
 import _signal as signal  # type: ignore[import-not-found]  # the public module costs 5 ms for its enums
@@ -14,7 +14,11 @@ from fcntl import F_DUPFD_CLOEXEC, fcntl
 from quail.queue import exits
 from quail.queue.handover import Reply
 
-_PLACES = (0, 1, 6)  # where the program has the message, the envelope, and its words for us
+MESSAGE, ENVELOPE = 0, 1  # where the program has them
+WORDS = (4, 6)  # and where its words for us go: one pipe, as notqmail (6) and the older patches (4) have it
+SIGNALS = signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}
+"""Those that a program finds as if nobody had ignored them: whoever waits for it may, and the interpreter ignores some."""
+
 _READ_SIZE = 4096
 
 TIME_LIMIT = 86_400.0  # seconds that it may take to read on, or to end; qmail-queue gives itself as many
@@ -70,7 +74,7 @@ class _Child:
         """OSError if there can be no process."""
         pipes: list[int] = []
         try:
-            for _ in _PLACES:
+            for _ in range(3):
                 pipes += os.pipe()
             self._pid = os.fork()
         except OSError:
@@ -86,7 +90,7 @@ class _Child:
             os.set_blocking(fd, False)
         self._late = False
         self._words = b""
-        self._silent = False  # it has closed its descriptor 6, or never looked at it
+        self._silent = False  # it has closed its end, or never looked at it
         self._poll = select.poll()
         self._poll.register(self._words_fd, select.POLLIN)
         try:
@@ -199,11 +203,12 @@ def _encode(sender: bytes, recipients: Iterable[bytes]) -> bytes | None:
 def _become(command: bytes, home: str, ends: tuple[int, int, int]) -> None:
     """In the new process: be the program, or end with the code that says why not."""
     try:
-        moved = [fcntl(end, F_DUPFD_CLOEXEC, _PLACES[-1] + 1) for end in ends]
-        for fd, place in zip(moved, _PLACES, strict=True):
+        message, envelope, words = (fcntl(end, F_DUPFD_CLOEXEC, WORDS[-1] + 1) for end in ends)
+        for fd, place in ((message, MESSAGE), (envelope, ENVELOPE), *((words, place) for place in WORDS)):
             os.dup2(fd, place)
-        for number in (signal.SIGPIPE, signal.SIGXFSZ):  # which the interpreter ignores
+        for number in SIGNALS:
             signal.signal(number, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_SETMASK, ())
         try:
             os.chdir(home)
         except OSError:
