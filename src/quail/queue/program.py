@@ -1,8 +1,9 @@
 """A program that takes mail in the queue's stead: $QMAILQUEUE, which a site sets to have its mail looked at first.
 
 It is run in the home, by its path alone, without arguments: it reads the message from descriptor 0 and the envelope from
-descriptor 1, as qmail-queue does, may write some words on descriptor 6 (or 4, as simscan does), and says with its exit code what
-has become of the message (quail.queue.exits, facts 3.2). An envelope that ends without its last NUL means that the message is abandoned.
+descriptor 1, as qmail-queue does, may write some words on descriptor 6 (or 4, as simscan does), and says with its exit code
+what has become of the message (quail.queue.exits, facts 3.2). An envelope that ends without its last NUL means that the
+message is abandoned.
 """
 
 import _signal as signal  # type: ignore[import-not-found]  # the public module costs 5 ms for its enums
@@ -44,12 +45,12 @@ class QueueProgram:
         The rest of the chunks is not asked for once the program does not read on. An exception out of `chunks` abandons
         the message and passes on.
         """
-        envelope = _encode(sender, recipients)
+        envelope = encode(sender, recipients)
         return exits.UNFIT if envelope is None else self._send(chunks, lambda: envelope)
 
     def send_body_first(self, chunks: Iterable[bytes], envelope: Callable[[], tuple[bytes, list[bytes]]]) -> Reply:
         """As Client's. The message and the envelope are given to the program in this order anyway."""
-        return self._send(chunks, lambda: _encode(*envelope()))
+        return self._send(chunks, lambda: encode(*envelope()))
 
     def _send(self, chunks: Iterable[bytes], envelope: Callable[[], bytes | None]) -> Reply:
         """`envelope` gives None if it can't be one, and then the message is abandoned."""
@@ -194,7 +195,7 @@ class _Child:
         return status
 
 
-def _encode(sender: bytes, recipients: Iterable[bytes]) -> bytes | None:
+def encode(sender: bytes, recipients: Iterable[bytes]) -> bytes | None:
     """The envelope as qmail-queue reads it; None if an address can't be in one."""
     records = [b"F" + sender, *(b"T" + recipient for recipient in recipients)]
     return None if any(b"\0" in record for record in records) else b"\0".join(records) + b"\0\0"

@@ -87,9 +87,9 @@ class Spool:
             return
         try:
             if self._fd < 0:
-                self._fd = _nameless_file()
+                self._fd = nameless_file()
             for part in self._parts:
-                _write(self._fd, part)
+                write(self._fd, part)
         except OSError as error:
             self._lost = error  # whoever never needs it again is not hindered
         self._parts.clear()
@@ -98,25 +98,27 @@ class Spool:
 def replace_input(prefix: bytes) -> None:
     """Put the prefix before what is still to be read from descriptor 0. OSError, and the input is as good as lost."""
     try:
-        fd = _nameless_file()
+        fd = nameless_file()
     except OSError:
         fd = os.memfd_create("input", os.MFD_CLOEXEC)  # it need not be large, and may have no other place
-    _write(fd, prefix)
+    write(fd, prefix)
     while piece := os.read(0, PIECE):
-        _write(fd, piece)
+        write(fd, piece)
     os.lseek(fd, 0, os.SEEK_SET)
     os.dup2(fd, 0)
     os.close(fd)
 
 
-def _write(fd: int, data: bytes) -> None:
+def write(fd: int, data: bytes) -> None:
+    """All of it, or OSError."""
     from quail.storage.calls import REAL  # noqa: PLC0415  most messages are small
     from quail.storage.durable import write_all  # noqa: PLC0415
 
     write_all(REAL, fd, data)
 
 
-def _nameless_file() -> int:
+def nameless_file() -> int:
+    """A new file that is gone when nobody has it open any more. OSError."""
     folder = os.environ.get("TMPDIR") or "/tmp"  # noqa: S108  the file never has a name there, or not for long
     try:
         return os.open(folder, os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o600)

@@ -93,7 +93,7 @@ def test_nowhere_to_keep_it(monkeypatch, tmp_path):
 
 
 def test_no_room_to_keep_it(monkeypatch):
-    monkeypatch.setattr(module, "_nameless_file", lambda: os.open("/dev/full", os.O_RDWR | os.O_CLOEXEC))
+    monkeypatch.setattr(module, "nameless_file", lambda: os.open("/dev/full", os.O_RDWR | os.O_CLOEXEC))
     made = Spool(LARGE)
     with pytest.raises(OSError, match="No space"):
         made.fill()

@@ -7,6 +7,7 @@ from typing import Generic, Protocol, TypeVar
 from quail.message.logtext import safe
 from quail.queue.handover import Reply
 from quail.services.inbound.handoff import Handoff, HandoffPool
+from quail.services.inbound.programs import ProgramHandoff, ProgramPool, Programs
 from quail.services.inbound.recipients import Recipients
 from quail.services.inbound.session import Machine, Session
 from quail.services.inbound.worker import Worker
@@ -22,6 +23,7 @@ class MailWorker(Worker):
         """As Worker's; a subclass says what a session is."""
         super().__init__(context, loop, rules=rules, closed=closed)
         self.pool = HandoffPool(loop, "run/queue.sock")
+        self.programs = Programs(loop, context.home, self.log)
         self.recipients = Recipients(loop, "run/users.sock")
 
     def sweep(self) -> None:
@@ -52,12 +54,14 @@ W = TypeVar("W", bound=MailWorker)
 class MailSession(Session[W, M], Generic[W, M]):
     """Gathers a message in `_message`, as frames of the hand-over, and streams it when it gets long."""
 
-    __slots__ = ("_handoff", "_message", "_message_size", "_queue_full")
+    __slots__ = ("_handoff", "_message", "_message_size", "_pool", "_program", "_queue_full")
 
     def __init__(self, service: W) -> None:
         """See Session."""
         super().__init__(service)
-        self._handoff: Handoff | None = None
+        self._handoff: Handoff | ProgramHandoff | None = None
+        self._pool: HandoffPool | ProgramPool = service.pool
+        self._program: bytes | None = None
         self._message: list[bytes] = []
         self._message_size = 0
         self._queue_full = False
@@ -81,6 +85,16 @@ class MailSession(Session[W, M], Generic[W, M]):
         raise NotImplementedError
 
     # The rest is alike.
+
+    def _hand_over_by(self, environment: dict[bytes, bytes]) -> None:
+        """Who takes the mail of a client whose rule says this: the queue, or a program."""
+        self._program = environment.get(b"QMAILQUEUE")
+        if self._program is not None:
+            self._pool = self._service.programs.pool(self._program, environment)
+
+    def has_gone(self) -> bool:
+        """Whether nobody is there any more who waits for a reply."""
+        return self._machine is None
 
     def _may_hear(self) -> bool:
         return not self._queue_full
@@ -119,7 +133,7 @@ class MailSession(Session[W, M], Generic[W, M]):
 
     def _send(self) -> None:
         if self._handoff is None:
-            self._handoff = self._service.pool.acquire(self)
+            self._handoff = self._pool.acquire(self)
         self._handoff.write(b"".join(self._message))
         self._message.clear()
 
@@ -128,7 +142,7 @@ class MailSession(Session[W, M], Generic[W, M]):
         if self._handoff is not None:
             self._send()
         else:
-            self._service.pool.submit(b"".join(self._message), self)
+            self._pool.submit(b"".join(self._message), self)
             self._message.clear()
 
     def _abandon(self, reason: str) -> None:
@@ -148,7 +162,12 @@ class MailSession(Session[W, M], Generic[W, M]):
         if self._machine is None:
             return
         self._machine.message_done(self._queue_reply(reply, time.time()))
-        what = f"msg {reply.text.decode()}" if reply.letter == b"K" else f"refused: {safe(reply.text)}"
+        if reply.letter != b"K":
+            what = f"refused: {safe(reply.text)}"
+        elif self._program is None:
+            what = f"msg {reply.text.decode()}"
+        else:
+            what = f"taken by {safe(self._program)}, process {reply.text.decode()}"
         self._service.log(f"{self._peer} {self._story()}: {what}")
         self._go_on()
 

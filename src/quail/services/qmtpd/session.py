@@ -32,6 +32,7 @@ class NetstringSession(MailSession["Service", Exchange]):
         if found is None:
             return b""
         self._environment, machine = found
+        self._hand_over_by(self._environment)
         return machine
 
     def _is_held_up(self) -> bool:

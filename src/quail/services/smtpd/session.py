@@ -52,6 +52,7 @@ class SmtpSession(MailSession["Smtpd", Session]):
         settings = self._service.admit(self, LOCAL if self._local else self._peer, name, self._info)
         if isinstance(settings, bytes):
             return settings
+        self._hand_over_by(self.environment)
         machine = Session(settings)
         machine.start()
         return machine
