@@ -1,5 +1,9 @@
 """qmail-remote as a process, its reports byte by byte (facts 4.5, 15.4), with a host and a DNS server of the test's own."""
 
+import socket
+import struct
+import threading
+
 import pytest
 from tests.programs.launch import launch
 from tests.remote.dnsserver import DnsServer
@@ -227,6 +231,22 @@ class TestQmtp:
     def test_the_end(self, home):
         self.serve(home, QmtpHost(CLOSE))
         assert home.send() == DIED_LATE
+
+    def test_the_end_in_the_middle_of_the_message(self, home):
+        """It can't have been taken, so nothing is said of duplicates."""
+
+        def hear_some():
+            connection, _ = listener.accept()
+            with connection:
+                connection.recv(1 << 16)
+                connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # end by a reset
+
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            home.control("smtproutes", f":qmtp:127.0.0.1:{listener.getsockname()[1]}")
+            host = threading.Thread(target=hear_some)
+            host.start()
+            assert home.send(text=b"Subject: large\n\n" + b"0123456789abcde\n" * (1 << 20)) == DIED
+            host.join()
 
 
 class TestNames:

@@ -30,6 +30,7 @@ class Desk:
             sockets={},
             life_fd=-1,
             mode="single",
+            home="/home",
         )
         self.service = Smtpd(context, self.loop)
 

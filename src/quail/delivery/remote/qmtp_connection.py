@@ -25,6 +25,7 @@ class QmtpConnection(Connection):
         self._answers: list[tuple[bytes, bytes]] = []
         self._waiter: asyncio.Future[None] | None = None
         self._broken = False
+        self._whole = False  # the mail at hand has been written to its end, so that the host may have taken it
 
     def _heard(self, data: bytes) -> None:
         if self._replies is None:  # nobody has asked
@@ -59,7 +60,7 @@ class QmtpConnection(Connection):
         count = len(mail.recipients)
         self._replies, self._answers = Replies(count), []
         self._waiter = self._loop.create_future()
-        self._waits = True
+        self._waits, self._whole = True, False
         sending = self._loop.create_task(self._write(mail))
         try:
             await asyncio.wait((sending, self._waiter), return_when=asyncio.FIRST_EXCEPTION)
@@ -68,7 +69,6 @@ class QmtpConnection(Connection):
                 return report.later(report.UNREADABLE)
             answers = self._answers
         finally:
-            whole = sending.done()
             sending.cancel()
             self._waits = False
             self._replies = self._waiter = None
@@ -76,7 +76,7 @@ class QmtpConnection(Connection):
             self.abort()
             if self.mails > 1 and not answers:
                 raise StaleError
-        died = report.DIED % (self._name, report.DUPLICATE if whole else b"")
+        died = report.DIED % (self._name, report.DUPLICATE if self._whole else b"")
         return self._result(answers, Record(report.DEFERRED, died + b"\n"), count)
 
     async def _write(self, mail: Mail) -> None:
@@ -85,12 +85,13 @@ class QmtpConnection(Connection):
         for piece in mail.chunks():
             pieces.append(piece)
             await self._writable.wait()
-            if self._transport is None:
+            if self._transport is None or self._transport.is_closing():  # what is written now goes nowhere
                 return
             self._transport.write(b"".join(pieces))
             pieces.clear()
-        if self._transport is not None:
+        if self._transport is not None and not self._transport.is_closing():
             self._transport.write(b"".join((*pieces, tail)))
+            self._whole = True
 
     def _record(self, letter: bytes, text: bytes) -> Record:
         if letter == ACCEPTED:

@@ -2,7 +2,7 @@
 
 The same frames come as those for the queue (handoff.py). The message is kept in a file without a name until it is whole: only
 then is the program run, with that file as its descriptor 0, so that a slow client costs no process. It never runs as root.
-docs/decisions/0019-programs-for-services.md.
+docs/decisions/0002-handover.md.
 """
 
 import asyncio
