@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
-from tests.programs.launch import module
+from tests.programs.launch import launch, module
 from tests.system.harness import PATIENCE, Log
 from tests.system.start_house import Started, script
 
@@ -208,13 +208,7 @@ def test_a_daemon_that_does_not_start(sender):
 
 def test_without_the_descriptors(sender):
     """By hand, or by a script that takes it for a program like others."""
-    done = subprocess.run(
-        words("qmail-send"),
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        env={"QMAILHOME": str(sender.path)},
-        check=False,
-    )
+    done = launch("qmail-send", env={"QMAILHOME": str(sender.path)})
     assert done.returncode == 111
     assert done.stdout == b""
     assert done.stderr.startswith(b"qmail-send: fatal: descriptor 3 is not open: ")

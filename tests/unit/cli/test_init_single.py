@@ -60,9 +60,10 @@ def test_modes_let_nobody_into_mail_queue_and_sockets(home: str) -> None:
     finally:
         os.umask(mask)
     found = tree(home)
-    private = ["queue", "queue/journal", "queue/mess", "queue/drop", "queue/damaged", "run", "mail/joe"]
+    private = ["queue", "queue/journal", "queue/drop", "queue/damaged", "run", "mail/joe"]
     private += ["mail/joe/Maildir", "mail/joe/Maildir/new", "mail/joe/Maildir/cur", "mail/joe/Maildir/tmp"]
     assert {found[path] for path in private} == {0o700}
+    assert found["queue/mess"] == 0o710  # in queue/, where nobody gets
     assert {found[path] for path in (".", "control", "users", "alias", "etc", "etc/tcprules.d", "mail")} == {0o755}
     assert {stat.S_IMODE(os.stat(f"{home}/control/{name}").st_mode) for name in os.listdir(f"{home}/control")} == {
         0o644
