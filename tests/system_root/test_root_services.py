@@ -151,7 +151,7 @@ class TestFiles:
             ("users", "drwxr-xr-x", "root", "qmail"),
             ("queue", "drwx--x--x", "qmailq", "qmail"),
             ("queue/journal", "drwx------", "qmailq", "qmail"),
-            ("queue/mess", "drwx------", "qmailq", "qmail"),
+            ("queue/mess", "drwx--x---", "qmailq", "qmail"),
             ("queue/damaged", "drwx------", "qmailq", "qmail"),
             ("queue/drop", "drwx-ws-wt", "qmailq", "qmail"),
             ("run", "drwxr-xr-x", "root", None),
