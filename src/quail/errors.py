@@ -9,9 +9,12 @@ EXIT_TEMPORARY = 111
 
 
 class QuailError(Exception):
-    """Any failure that Quail expects and can name."""
+    """Any failure that Quail expects and can name. `verbatim`: the text shows somebody a line of his own, and is written as it
+    is, line feeds and all; in other texts they are escaped, since names of files may have them.
+    """
 
     exit_code = EXIT_TEMPORARY
+    verbatim = False
 
 
 class TemporaryError(QuailError):

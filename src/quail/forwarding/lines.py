@@ -6,6 +6,14 @@ from quail.errors import PeerError
 class ForbiddenError(PeerError):
     """The line can be read, but asks for what is not to be had; the text is all that is to be said."""
 
+    verbatim = True
+
+
+class UnparsableError(PeerError):
+    """The line, with what is wrong; it may go on over several."""
+
+    verbatim = True
+
 
 def lines(data: bytes) -> list[bytes]:
     """Each with its line feed; the last one may have none."""
@@ -34,7 +42,7 @@ def unreadable(line: bytes, error: PeerError) -> PeerError:
     if isinstance(error, ForbiddenError):
         return error
     ended = b"\n" if line.endswith(b"\n") else b""
-    return PeerError("unable to parse this line: " + shown(line.strip(b"\n") + ended))
+    return UnparsableError("unable to parse this line: " + shown(line.strip(b"\n") + ended))
 
 
 def shown(text: bytes) -> str:

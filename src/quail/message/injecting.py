@@ -37,6 +37,12 @@ _PER_RECIPIENT = b"-@[]"  # quail.message.verp
 _ONE_LINE = bytes(32 if byte in b"\r\n" else byte for byte in range(256))
 
 
+class UnparsableError(PermanentError):
+    """A field of the message that its author wrote; it may have several lines."""
+
+    verbatim = True
+
+
 class Author:
     """Who sends, and in which style: what qmail-inject(8) takes from the environment."""
 
@@ -171,7 +177,7 @@ class _Composer:
             if lenient:
                 return field.text, []
             line = fsdecode(field.text.rstrip(b"\n"))
-            raise PermanentError(f"unable to parse this line:\n{line}") from error
+            raise UnparsableError(f"unable to parse this line:\n{line}") from error
         return fold(field.spelling, entries), addresses
 
     def _mailbox(self, address: bytes) -> bytes:

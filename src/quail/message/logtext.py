@@ -19,10 +19,10 @@ def escaped(text: str) -> str:
 
 
 def escaped_but_bytes(text: str) -> str:
-    """As escaped(), but for bytes that are no UTF-8: os.fsencode can make them again."""
+    """As escaped(), but for tabs, and for bytes that are no UTF-8: os.fsencode can make them again."""
     if text.isprintable():
         return text
-    return "".join([char if "\udc80" <= char <= "\udcff" else _shown(char) for char in text])
+    return "".join([char if char == "\t" or "\udc80" <= char <= "\udcff" else _shown(char) for char in text])
 
 
 _SHORT = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}

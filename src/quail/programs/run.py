@@ -50,7 +50,7 @@ def program(
                 say(f"{name}: fatal: {error}" if str(error) else f"{name}: {_usage(body, name)}")
                 code = EXIT_PERMANENT
             except QuailError as error:
-                say(f"{name}: fatal: {error}")
+                say(f"{name}: fatal: {error}", verbatim=error.verbatim or getattr(error.__cause__, "verbatim", False))
                 code = error.exit_code
             except OSError as error:
                 say(f"{name}: fatal: {_with_file(error)}")
@@ -126,12 +126,13 @@ def _with_file(error: OSError) -> str:
     )
 
 
-def say(line: str) -> None:
+def say(line: str, *, verbatim: bool = False) -> None:
     """Write one line on stderr. Names of files and what others have said may be in it: what would end the line, or direct a
-    terminal, is escaped. Bytes that came in through os.fsdecode and are no UTF-8 go out as they were.
+    terminal, is escaped, unless it is to be `verbatim`. Bytes that came in through os.fsdecode and are no UTF-8 go out as they
+    were.
     """
     try:
-        os.write(2, os.fsencode(escaped_but_bytes(line)) + b"\n")
+        os.write(2, os.fsencode(line if verbatim else escaped_but_bytes(line)) + b"\n")
     except OSError:
         pass  # nobody is there to be told
 

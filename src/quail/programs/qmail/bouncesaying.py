@@ -8,17 +8,14 @@ import os
 
 from quail.delivery.command import succeeds
 from quail.errors import EXIT_PERMANENT
-from quail.programs.run import program
+from quail.programs.run import program, say
 
 
 @program("bouncesaying", takes=(1, None))
 def main(args: list[bytes]) -> int:
     if args[1:] and not succeeds(args[1:]):
         return 0
-    try:
-        os.write(2, args[0] + b"\n")  # as it is: a report may have several lines
-    except OSError:
-        pass  # nobody is there to be told
+    say(os.fsdecode(args[0]), verbatim=True)  # a report may have several lines
     return EXIT_PERMANENT
 
 
