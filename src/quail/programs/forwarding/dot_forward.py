@@ -77,7 +77,7 @@ def _parsed(data: bytes, *, dry: bool) -> list[Instruction]:
             found.append(instruction)
             kind, text = instruction
             if dry and kind != DIRECT:
-                say(("pipe through " if kind == PROGRAM else "forward ") + os.fsdecode(text))
+                say(("pipe through " if kind == PROGRAM else "forward ") + os.fsdecode(text), verbatim=True)
     except PeerError as error:
         raise TemporaryError(str(error)) from error
     return found

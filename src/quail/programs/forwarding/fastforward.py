@@ -102,7 +102,7 @@ def _read_list(name: bytes) -> bytes:
 
 
 def _tell(instruction: bytes) -> None:
-    say(f"run {os.fsdecode(instruction)}")
+    say(f"run {os.fsdecode(instruction)}", verbatim=True)
 
 
 def _run(instruction: bytes) -> None:
@@ -124,9 +124,9 @@ def _run(instruction: bytes) -> None:
 def _forward(sender: bytes, recipients: list[bytes], *, dry: bool) -> None:
     if dry:
         if recipients:
-            say(f"from <{_shown(sender)}>")
+            say(f"from <{_shown(sender)}>", verbatim=True)
         for recipient in recipients:
-            say(f"to <{_shown(recipient)}>")
+            say(f"to <{_shown(recipient)}>", verbatim=True)
         if not recipients:
             say("no forwarding")
     elif recipients:
