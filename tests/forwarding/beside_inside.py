@@ -160,9 +160,10 @@ def soup(rng):
     if rng.random() < 0.03:
         parts.insert(rng.randrange(len(parts)), rng.choice(BROKEN))
     text = rng.choice((b"", b" ")).join(parts)
-    for bracket in (b")", b"]"):  # as a letter at the start of a word it is a mistake to us
-        while b"\\" + bracket in text:
-            text = text.replace(b"\\" + bracket, bracket)
+    # As letters at the start of a word brackets are a mistake to us, and a CR is a blank whatever is before it.
+    for letter in (b")", b"]", b"\r"):
+        while b"\\" + letter in text:
+            text = text.replace(b"\\" + letter, letter)
     return (
         text + b"x" if text.endswith(b"\\") and not text.endswith(b"\\\\") else text
     )  # it would make the line feed a letter

@@ -1,5 +1,6 @@
 """A tcpserver of this tree as a process of its own, and clients of it."""
 
+import contextlib
 import os
 import re
 import signal
@@ -42,7 +43,8 @@ class TcpServer:
 
     def __exit__(self, *_):
         for child in self.children():
-            os.kill(child, signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError):  # it may have just ended
+                os.kill(child, signal.SIGKILL)
         self.process.terminate()
         self.process.wait(PATIENCE)
         self._reader.join(PATIENCE)

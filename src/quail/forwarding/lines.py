@@ -22,10 +22,12 @@ def lines(data: bytes) -> list[bytes]:
 
 
 def logical_lines(data: bytes) -> list[bytes]:
-    """Lines together with those behind them that begin with a blank or a tab, or are empty."""
+    """Lines together with those behind them that begin with a blank or a tab; empty ones between them are left out."""
     found: list[list[bytes]] = []
     for line in lines(data):
-        if found and line[:1] in {b" ", b"\t", b"\n"}:
+        if found and line == b"\n":
+            continue
+        if found and line[:1] in {b" ", b"\t"}:
             found[-1].append(line)
         else:
             found.append([line])
