@@ -64,7 +64,7 @@ def test_the_recipient_of_the_delivery_gets_it_with_its_lines(home):
     assert message.body.endswith(b"hello\r\n..\r\n")
     assert (message.sender, message.accepted) == (b"s@x.org", [b"joe@here.org"])
     (connection,) = host.connections
-    assert connection.verbs() == "LHLO MAIL RCPT DATA . QUIT"
+    assert connection.all_verbs() == "LHLO MAIL RCPT DATA . QUIT"
     assert connection.commands[0] == b"LHLO mx.example.com"
     assert not host.faults
 

@@ -168,7 +168,7 @@ def test_it_takes_its_leave(home):
     host = home.serve(SmtpHost())
     home.send()
     (connection,) = host.connections
-    assert connection.verbs() == "EHLO MAIL RCPT DATA . QUIT"
+    assert connection.all_verbs() == "EHLO MAIL RCPT DATA . QUIT"
     assert connection.commands[0] == b"EHLO mx.example.com"
 
 

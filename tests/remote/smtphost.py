@@ -59,6 +59,14 @@ class Connection:
         """The conversation in short: EHLO MAIL RCPT DATA . QUIT."""
         return " ".join(line[:4].decode("latin-1").strip().upper() for line in self.commands)
 
+    def all_verbs(self):
+        """The same of one that ends by itself: a peer that has ended may have said more than we have heard."""
+        deadline = time.monotonic() + 60
+        while not self.over:
+            assert time.monotonic() < deadline, self.commands
+            time.sleep(0.01)
+        return self.verbs()
+
 
 class SmtpHost:
     """A script. Every stage takes text, an Act, or a list of those for one use after the other.

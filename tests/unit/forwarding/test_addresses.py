@@ -78,6 +78,6 @@ def test_what_no_host_can_be_called():
 
 
 def test_logical_lines():
-    assert logical_lines(b"a\n b\n\n\tc\nd\n#x\n\ny") == [b"a\n b\n\n\tc\n", b"d\n", b"#x\n\n", b"y"]
-    assert logical_lines(b"\n\n a") == [b"\n\n a"]
+    assert logical_lines(b"a\n b\n\n\tc\nd\n#x\n\ny") == [b"a\n b\n\tc\n", b"d\n", b"#x\n", b"y"]
+    assert logical_lines(b"\n\n a") == [b"\n a"]
     assert logical_lines(b"") == []
