@@ -9,6 +9,7 @@ import tomllib
 
 import click
 import pytest
+from tests.lacking import without
 
 from quail import __version__
 from quail.cli.main import quail
@@ -95,12 +96,10 @@ def test_pages_refer_to_pages_that_are_there(page):
     assert referred - ours - ELSEWHERE == set()
 
 
-@pytest.mark.skipif(
-    shutil.which("groff") is None and os.environ.get("CI") != "true",
-    reason="groff, which formats manual pages, is not installed",
-)
 @pytest.mark.parametrize("page", PAGES)
 def test_pages_format_without_a_warning(page):
+    if shutil.which("groff") is None:
+        without("groff")
     done = subprocess.run(
         ["groff", "-man", "-Tutf8", "-ww", f"{ROOT}/docs/man/{page}"], capture_output=True, check=False
     )

@@ -4,6 +4,7 @@ import json
 import os
 
 import pytest
+from tests.root.ident import IDENT
 from tests.root.testroot import QUAIL_ENVIRONMENT
 from tests.ucspi.oracle import serve_names
 
@@ -112,19 +113,6 @@ with socket.create_server((address, 0)) as listener:
     server = listener.accept()[0]
 done = subprocess.run(program, stdin=server, capture_output=True, text=True)
 print(json.dumps([done.returncode, done.stdout, done.stderr, *server.getsockname(), *server.getpeername()]))
-"""
-IDENT = """
-import socket, sys
-listener = socket.socket()
-listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-listener.bind(("", 113))
-listener.listen(20)
-print("ready", flush=True)
-while True:
-    connection, _ = listener.accept()
-    with connection:
-        theirs, ours = connection.recv(100).decode().split(",")
-        connection.sendall(b"%d , %d : USERID : UNIX : jo e\\tx:y \\r\\n" % (int(theirs), int(ours)))
 """
 
 

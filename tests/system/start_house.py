@@ -16,6 +16,8 @@ def words(*args):
 class Started(Server):
     """`args` of qmail-start, and what is in its environment; its standard error is a file, `complaints`."""
 
+    services = "queue", "users", "lspawn", "rspawn"
+
     def __init__(self, path):
         super().__init__(path)
         self.args = ()
@@ -37,14 +39,14 @@ class Started(Server):
         assert self.process is None
         self.process = self.spawn(*args)
         self.log = Log(self.process.stdout)
-        self.line("^serving queue and users and lspawn and rspawn of ")
+        self.line(f"^serving {' and '.join(self.services)} of ")
         self.ask({"do": "status"})
         return self
 
     @property
     def pids(self):
         try:
-            return json.loads((self.path / "run/pids.queue.users.lspawn.rspawn.json").read_text())
+            return json.loads((self.path / f"run/pids.{'.'.join(self.services)}.json").read_text())
         except FileNotFoundError:
             return {}
 

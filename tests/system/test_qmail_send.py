@@ -1,17 +1,15 @@
 """qmail-send with spawn daemons that somebody else has started: qmail's own arrangement, as real processes."""
 
 import contextlib
-import json
 import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 from tests.programs.launch import launch, module
-from tests.system.harness import PATIENCE, Log
+from tests.system.harness import PATIENCE
 from tests.system.start_house import Started, script
 
 pytestmark = pytest.mark.timeout(180)
@@ -29,6 +27,8 @@ CLEAN = words("qmail-clean")
 class Sender(Started):
     """`local`, `remote`: the daemons' words, if not our own programs."""
 
+    services = "queue", "users"
+
     def __init__(self, path):
         super().__init__(path)
         self.local = words("qmail-lspawn", "./Maildir/")
@@ -45,20 +45,6 @@ class Sender(Started):
                 [sys.executable, str(LAUNCHER), *self.local, "--", *self.remote, "--", *CLEAN, "--", *words("qmail-send")],
                 stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors, env=env, start_new_session=True,
             )  # fmt: skip
-
-    def start(self, *_):
-        self.process = self.spawn()
-        self.log = Log(self.process.stdout)
-        self.line("^serving queue and users of ")
-        self.ask({"do": "status"})
-        return self
-
-    @property
-    def pids(self):
-        try:
-            return json.loads((self.path / "run/pids.queue.users.json").read_text())
-        except FileNotFoundError:
-            return {}
 
     def copies(self):
         return os.listdir(self.path / "queue/mess/0")
@@ -147,7 +133,6 @@ def test_signals(sender):
     sender.line(r"^delivery 2: success: ")
     sender.control("locals", "localhost\nother.example")
     sender.process.send_signal(signal.SIGHUP)
-    time.sleep(0.1)
 
     def local():
         sender.queue(b"s@example.org", b"joe@other.example")

@@ -1,6 +1,7 @@
 """tcpclient and the clients made of it beside Debian's, both builds: environment, exit codes, complaints, and what is sent."""
 
 import pytest
+from tests.root.ident import IDENT
 from tests.root.testroot import QUAIL_ENVIRONMENT
 from tests.ucspi.oracle import DEBIAN_SIX, both, compare, enter, run, serve_names
 
@@ -43,21 +44,6 @@ def test_what_programs_are_told(names):
         ["-RHl0", "-i127.0.0.5", "127.0.0.1"], ["-vRH", "-i", "127.0.0.5", "host.test"],
     )]  # fmt: skip
     compare(names, cases)
-
-
-IDENT = """
-import socket
-listener = socket.socket()
-listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-listener.bind(("127.0.0.1", 113))
-listener.listen(20)
-print("ready", flush=True)
-while True:
-    connection, _ = listener.accept()
-    with connection:
-        theirs, ours = connection.recv(100).decode().split(",")
-        connection.sendall(b"%d , %d : USERID : UNIX : jo e\\tx:y \\r\\n" % (int(theirs), int(ours)))
-"""
 
 
 def test_who_the_host_says_it_is(names):
