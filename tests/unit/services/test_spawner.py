@@ -107,6 +107,14 @@ def test_a_body_in_a_file(desk, tmp_path):
     assert (desk.folder / "0/1").read_bytes() == BODY * 10_000
 
 
+def test_a_body_that_has_been_cut_short(desk, tmp_path):
+    (tmp_path / "large").write_bytes(BODY)
+    with (tmp_path / "large").open("rb") as file:
+        assert not desk.start(body=None, fd=file.fileno(), size=len(BODY) + 1)
+    assert desk.files() == []
+    assert desk.heard() == []
+
+
 def test_recipients_share_a_copy(desk):
     assert desk.start()
     assert desk.start()

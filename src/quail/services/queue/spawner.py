@@ -6,6 +6,7 @@ its own among the large bodies of the journal, as long as that takes. Copies are
 """
 
 import asyncio
+import errno
 import os
 from collections import deque
 from collections.abc import Callable
@@ -60,7 +61,10 @@ class Copies:
             os.fchmod(fd, _MODES[1])
             if message.fd >= 0:
                 done = 0
-                while sent := os.sendfile(fd, message.fd, done, message.size - done):
+                while done < message.size:
+                    sent = os.sendfile(fd, message.fd, done, message.size - done)
+                    if not sent:
+                        raise OSError(errno.EIO, "it has been cut short")
                     done += sent
             else:
                 view = memoryview(message.body or b"")
