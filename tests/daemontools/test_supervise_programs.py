@@ -12,6 +12,7 @@ import subprocess
 import time
 
 import pytest
+from tests import signals
 from tests.daemontools.supervise_house import here, until
 from tests.lacking import without
 
@@ -41,9 +42,6 @@ def svc(street, *words):
     assert street.run("ours", "svc", *words) == (0, "", "")
 
 
-C_LIBRARY_SIGNALS = 0b11 << 31  # 32 and 33: whoever is started by posix_spawn, as by make, has them ignored
-
-
 class TestWhatAServiceGets:
     @pytest.fixture(params=["supervise", "svscan"])
     def told(self, request, street):
@@ -69,8 +67,8 @@ class TestWhatAServiceGets:
         assert environment == {f"PATH={programs}:/usr/bin:/bin", home}
         assert str(service.folder) in lines
         assert "SigBlk:\t0000000000000000" in lines
-        (ignored,) = (int(line.split()[1], 16) for line in lines if line.startswith("SigIgn:"))
-        assert not ignored & ~C_LIBRARY_SIGNALS  # the interpreter ignores two
+        (ignored,) = (signals.of_mask(line.split()[1]) for line in lines if line.startswith("SigIgn:"))
+        assert not ignored  # the interpreter ignores two
         assert lines[-1] == "./run 0"
         shells = set(range(10, 20))
         assert {int(line) for line in lines if line.isdigit() and len(line) < 4} - shells == {0, 1, 2, fd}

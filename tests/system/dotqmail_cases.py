@@ -173,8 +173,9 @@ for name, content, fields in (
      {"text": did(0, 0, 1), "written": {"out": "0\n1\n2\n3\n"}}),
     ("program: its own session", "|test $$ = $(cut -d' ' -f6 /proc/$$/stat) && echo yes > out\n",
      {"text": did(0, 0, 1), "written": {"out": "yes\n"}}),
-    # posix_spawn leaves 32 and 33, which are the C library's own, ignored: that is the first 18.
-    ("program: no signal ignored or blocked", "|grep -E '^Sig(Blk|Ign)' /proc/self/status | sed s/018/000/ > out\n",
+    # posix_spawn leaves 32 and 33, the C library's own, ignored: sed takes them out (see tests/signals.py).
+    ("program: no signal ignored or blocked",
+     "|grep -E '^Sig(Blk|Ign)' /proc/self/status | sed -E 's/[01][08](.{7})$/00\\1/' > out\n",
      {"text": did(0, 0, 1), "written": {"out": "SigBlk:\t0000000000000000\nSigIgn:\t0000000000000000\n"}}),
     ("all kinds", "# all\n&a@b\n./M/\n|echo hi\n./box\nc@d\n",
      {"text": did(2, 2, 1, "hi\n"), "mail": {"M": 1}, "forwards": [forward("a@b", "c@d")],
