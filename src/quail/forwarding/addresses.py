@@ -29,14 +29,15 @@ from quail.message.tokens import (
 _WORDS = frozenset((ATOM, QUOTED, LITERAL))
 _NAMES = frozenset((ATOM, QUOTED, COMMENT, DOT, AT))  # what a name before a < is made of
 _CLOSING = (b")", b"]")
+_BACKSLASH = ord("\\")
 _INCLUDE = (ATOM, b"include")
 
 
 class Address:
     """What one place of a line says.
 
-    text: all of it as one word, without quotes. local, host: its parts before and after the last unquoted "@", if
-    has_host. included: it stands behind :include:, and text is a file's name. Any of them can be empty.
+    text: all of it as one word, without quotes and backslashes. local, host: its parts before and after the last unquoted "@",
+    if has_host. included: it stands behind :include:, and text is a file's name. Any of them can be empty.
     """
 
     __slots__ = ("has_host", "host", "included", "local", "text")
@@ -57,7 +58,16 @@ class Address:
 
 
 def _joined(parts: list[Token]) -> bytes:
-    return b"".join([text or bytes([kind]) if kind not in _WORDS else text for kind, text in parts])
+    return b"".join([_text(*part) for part in parts])
+
+
+def _text(kind: int, text: bytes) -> bytes:
+    if kind == LITERAL:
+        letters = iter(text)
+        return bytes(
+            [next(letters) if letter == _BACKSLASH else letter for letter in letters]
+        )  # none stands at the end
+    return text if kind in _WORDS else text or bytes([kind])
 
 
 def addresses(line: bytes, *, includes: bool) -> Iterator[Address]:
