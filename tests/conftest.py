@@ -4,12 +4,18 @@ A test that takes the fixture test_root carries the marker `root`; where the roo
 reason, and fails when CI=true: there the root is part of the promise.
 """
 
+import os
 import signal
 
 import pytest
 from tests.lacking import without
 from tests.root.image import RootUnavailableError
 from tests.root.testroot import TestRoot
+
+
+def pytest_configure():
+    """Files that tests make can be read by all, as their programs' other users must, whatever the caller's umask."""
+    os.umask(0o022)
 
 
 @pytest.hookimpl(tryfirst=True)
