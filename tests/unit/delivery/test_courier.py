@@ -9,6 +9,7 @@ from tests.remote.smtphost import Hosts, SmtpHost
 
 from quail.control.reader import Control
 from quail.delivery.remote import courier as courier_module
+from quail.delivery.remote import report
 from quail.delivery.remote.courier import KEPT_FOR, Courier
 from quail.delivery.remote.exchangers import SMTP, Target
 from quail.delivery.remote.message import Mail
@@ -178,3 +179,34 @@ def test_addresses_that_can_t_be_written_in_smtp_are_not_sent(hosts, road):
     (result,) = road([("127.0.0.1", hosts.open(host))]).run(mail(b"a\r\nRCPT TO:<b@x>@far.example"))
     assert letters(result) == b"D"
     assert host.connections == []
+
+
+def test_one_who_can_t_be_named_keeps_the_mail_from_nobody_else(hosts, road):
+    host = SmtpHost()
+    recipients = [b"a@far.example", b"b\nb@far.example", b"c@far.example"]
+    (result,) = road([("127.0.0.1", hosts.open(host))]).run(mail(*recipients))
+    assert letters(result, 3) == b"KDK"
+    assert result.of(1) == (b"D", report.UNSENDABLE + b"\n")
+    assert [message.accepted for message in host.messages] == [[recipients[0], recipients[2]]]
+
+
+def test_who_needs_smtputf8_keeps_the_mail_from_nobody_else(hosts, road):
+    plain, able = SmtpHost(keywords=("PIPELINING",)), SmtpHost()
+    recipients = ["jürgen@far.example".encode(), b"bob@far.example"]
+    (result,) = road([("127.0.0.1", hosts.open(plain))]).run(mail(*recipients))
+    assert letters(result, 2) == b"DK"
+    assert result.of(0) == (b"D", report.NEEDS_UTF8 % b"127.0.0.1" + b"\n")
+    assert [message.accepted for message in plain.messages] == [[recipients[1]]]
+    (result,) = road([("127.0.0.1", hosts.open(able))]).run(mail(*recipients))
+    assert letters(result, 2) == b"KK"
+    assert sorted(address for message in able.messages for address in message.accepted) == sorted(recipients)
+
+
+def test_when_nobody_is_there_each_of_those_recipients_hears_it_once(road):
+    (result,) = road([REFUSED]).run(mail("jürgen@far.example".encode(), b"bob@far.example", b"\n@far.example"))
+    assert [result.of(place) for place in range(3)] == [
+        (b"Z", report.NO_CONNECTION + b"\n"),
+        (b"Z", report.NO_CONNECTION + b"\n"),
+        (b"D", report.UNSENDABLE + b"\n"),
+    ]
+    assert result.host_down

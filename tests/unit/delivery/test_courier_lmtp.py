@@ -78,7 +78,7 @@ def test_each_his_own_over_one_connection(hosts, path, deliver):
 
 def test_of_several_transactions_each_recipient_keeps_what_was_said_to_him(hosts, path, deliver):
     hosts.open_path(LmtpHost(finals={"a": "250 one", "b": "250 two"}), path)
-    whole = together([(1, result) for result in deliver(mail("a"), mail("b"))])
+    whole = together([((place,), result) for place, result in enumerate(deliver(mail("a"), mail("b")))])
     assert [whole.of(at)[1].rpartition(b"said: ")[2] for at in range(2)] == [b"250 one\n", b"250 two\n"]
     assert whole.printed().endswith(b"250 two\n\0K\0")
 

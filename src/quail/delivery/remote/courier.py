@@ -20,7 +20,7 @@ from quail.delivery.remote.exchangers import NoTargetError, Search, Target
 from quail.delivery.remote.lmtp_connection import LmtpConnection
 from quail.delivery.remote.message import Mail, UnreadableError
 from quail.delivery.remote.qmtp_connection import QmtpConnection
-from quail.delivery.remote.report import ACCEPTED, SOFT, Result
+from quail.delivery.remote.report import ACCEPTED, SOFT, Result, together
 from quail.delivery.remote.settings import Settings
 from quail.delivery.remote.smtp_connection import SmtpConnection
 from quail.net.resolver import Resolver
@@ -67,9 +67,28 @@ class Courier:
         self._next_look = loop.time() + _INTERFACES_EVERY
 
     async def deliver(self, mail: Mail) -> Result:
-        """One mail, to its end."""
-        if not (sendable(mail.sender) and all(map(sendable, mail.recipients))):
+        """One mail, to its end. An address that can't be sent, or not to every host, takes nothing away from the others."""
+        if not sendable(mail.sender):
             return report.never(report.UNSENDABLE)
+        kinds: dict[bool | None, list[int]] = {}
+        for place, recipient in enumerate(mail.recipients):
+            kinds.setdefault(recipient.isascii() if sendable(recipient) else None, []).append(place)
+        if len(kinds) == 1 and None not in kinds:
+            return await self._deliver(mail)
+        results = []
+        for kind, places in kinds.items():
+            unsendable = report.never(report.UNSENDABLE)
+            results.append((places, unsendable if kind is None else await self._deliver_part(mail, places)))
+        return together(results)
+
+    async def _deliver_part(self, mail: Mail, places: list[int]) -> Result:
+        try:
+            part = mail.to([mail.recipients[place] for place in places])
+        except UnreadableError:
+            return report.later(report.UNREADABLE)
+        return await self._deliver(part)
+
+    async def _deliver(self, mail: Mail) -> Result:
         settings = self.settings
         last_try = self._loop.time() + _ROUNDS * settings.connect_timeout
         failure: Result | None = None

@@ -20,7 +20,7 @@ class Mail:
     whoever handed it in said SMTPUTF8. A header of bytes that nobody has declared goes everywhere, as ever.
     """
 
-    __slots__ = ("_looked", "body", "fd", "host", "needs_utf8", "recipients", "sender", "size")
+    __slots__ = ("_declared", "_looked", "body", "fd", "host", "needs_utf8", "recipients", "sender", "size")
 
     def __init__(
         self, host: bytes, sender: bytes, recipients: list[bytes], body: bytes, fd: int = -1, *, utf8: bool = False
@@ -32,13 +32,14 @@ class Mail:
         self.body = body
         self.fd = fd
         self.size = len(body) if fd < 0 else _size(fd)
+        self._declared = utf8
         self._looked: tuple[bool, int] | None = None
         plain = sender.isascii() and all(map(bytes.isascii, recipients))
         self.needs_utf8 = not plain or (utf8 and not self._header().isascii())
 
     def to(self, recipients: list[bytes]) -> "Mail":
         """The same for other recipients; UnreadableError."""
-        return Mail(self.host, self.sender, recipients, self.body, self.fd, utf8=self.needs_utf8)
+        return Mail(self.host, self.sender, recipients, self.body, self.fd, utf8=self._declared)
 
     @property
     def is_ascii(self) -> bool:

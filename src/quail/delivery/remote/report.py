@@ -4,6 +4,8 @@ qmail-remote prints a record for each recipient (`r` accepted, `h` never, `s` la
 queue wants one letter and one text for each recipient.
 """
 
+from collections.abc import Sequence
+
 from quail.smtp.client_replies import Reply
 
 ACCEPTED, HARD, SOFT = b"r", b"h", b"s"
@@ -77,23 +79,25 @@ class Result:
 _OF_RECIPIENT = {DELIVERED: ACCEPTED, DEFERRED: SOFT, FAILED: HARD}
 
 
-def together(results: list[tuple[int, Result]]) -> Result:
-    """One result of those of several transactions, each with its number of recipients.
+def together(results: Sequence[tuple[Sequence[int], Result]]) -> Result:
+    """One result of those of several transactions, each with the places of its recipients among all.
 
-    Where they differ each recipient's record says it all, and the message counts as accepted if one transaction was.
+    Each recipient's record says it all, and the message counts as accepted if one transaction was.
     """
     if len(results) == 1:
         return results[0][1]
-    whole = next((result.message for _, result in results if result.message.letter == DELIVERED), results[0][1].message)
-    records: list[Record | None] = []
-    for count, result in results:
-        for place in range(count):
-            letter, text = result.of(place)
+    # Unless somebody has the message, nothing is said of it that would stand behind what a record says already.
+    nobody = Record(results[0][1].message.letter)
+    whole = next((result.message for _, result in results if result.message.letter == DELIVERED), nobody)
+    records: list[Record | None] = [None] * sum(len(places) for places, _ in results)
+    for places, result in results:
+        for at, place in enumerate(places):
+            letter, text = result.of(at)
             if letter == DELIVERED:
-                records.append(result.recipients[place] or RECIPIENT_ACCEPTED)
+                records[place] = result.recipients[at] or RECIPIENT_ACCEPTED
             else:
-                records.append(Record(_OF_RECIPIENT[letter], text))
-    return Result(whole, records)
+                records[place] = Record(_OF_RECIPIENT[letter], text)
+    return Result(whole, records, host_down=any(result.host_down for _, result in results))
 
 
 def reduced(record: Record | None, whole: Record) -> tuple[bytes, bytes]:

@@ -74,11 +74,11 @@ async def _deliver(mail: Mail, settings: Settings, resolver: Resolver) -> Result
 
     watching = loop.create_task(watch())
     try:
-        parts = [
-            mail.to(mail.recipients[place : place + MAX_RECIPIENTS])
-            for place in range(0, len(mail.recipients), MAX_RECIPIENTS)
-        ]
-        return together([(len(part.recipients), await courier.deliver(part)) for part in parts])
+        count = len(mail.recipients)
+        parts = [range(at, min(at + MAX_RECIPIENTS, count)) for at in range(0, count, MAX_RECIPIENTS)]
+        return together(
+            [(part, await courier.deliver(mail.to(mail.recipients[part.start : part.stop]))) for part in parts]
+        )
     except UnreadableError:
         return report.later(report.UNREADABLE)
     finally:
