@@ -29,6 +29,8 @@ def hosts():
 class Found:
     """A search that is over already."""
 
+    trouble = False
+
     def __init__(self, groups):
         self.left = [list(group) for group in groups]
 
@@ -73,8 +75,8 @@ def road(tmp_path, monkeypatch):
     return lambda *groups: Road(tmp_path, monkeypatch, [[target(*each) for each in group] for group in groups])
 
 
-def target(address, port):
-    return Target(address, port, SMTP, direct=False)
+def target(address, port, direct=False):
+    return Target(address, port, SMTP, direct=direct)
 
 
 def mail(*recipients, body=b"Subject: x\n\nhello\n"):
@@ -210,3 +212,37 @@ def test_when_nobody_is_there_each_of_those_recipients_hears_it_once(road):
         (b"D", report.UNSENDABLE + b"\n"),
     ]
     assert result.host_down
+
+
+ITSELF = (b"D", report.TALKS_TO_ITSELF % b"127.0.0.1" + b"\n")
+DOWN = (b"Z", report.NO_CONNECTION + b"\n")
+BUSY = (b"Z", b"Connected to 127.0.0.1 but greeting failed.\nRemote host said: 421 busy\n")
+
+
+@pytest.mark.parametrize(
+    ("groups", "says", "third"),
+    [
+        (["i", "t"], ITSELF, 0),
+        (["ii"], ITSELF, 0),
+        (["r", "i", "t"], DOWN, 0),
+        (["ri"], DOWN, 0),
+        (["ir"], DOWN, 0),
+        (["b", "i", "t"], BUSY, 0),
+        (["it"], None, 1),
+    ],
+)
+def test_this_host_behind_another_name_is_no_reason_to_return_mail_for_others(hosts, road, groups, says, third):
+    """i: greets with our name. r: nobody is there. b: busy. t: takes mail. A group that we are in is the last one."""
+    other = SmtpHost()
+    scripted = {"i": SmtpHost(ehlo="250-MX.example.com\n250 8BITMIME"), "b": SmtpHost(greeting="421 busy"), "t": other}
+    places = {letter: ("127.0.0.1", hosts.open(host), True) for letter, host in scripted.items()} | {"r": REFUSED}
+    (result,) = road(*([places[letter] for letter in group] for group in groups)).run(mail())
+    assert len(other.messages) == third
+    assert result.of(0)[0] == b"K" if says is None else result.of(0) == says
+
+
+def test_this_host_is_no_reason_to_return_mail_for_a_better_one_that_can_t_be_looked_up(hosts, road, monkeypatch):
+    monkeypatch.setattr(Found, "trouble", True)
+    place = ("127.0.0.1", hosts.open(SmtpHost(ehlo="250-MX.example.com\n250 8BITMIME")), True)
+    (result,) = road([place]).run(mail())
+    assert result.of(0) == DOWN

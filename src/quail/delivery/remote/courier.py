@@ -91,10 +91,11 @@ class Courier:
     async def _deliver(self, mail: Mail) -> Result:
         settings = self.settings
         last_try = self._loop.time() + _ROUNDS * settings.connect_timeout
-        failure: Result | None = None
+        failure = itself = None
+        others = False  # who may take the mail another time
         search = Search(self.resolver, mail.host, settings)
         try:
-            while (group := await search.next_group()) is not None:
+            while itself is None and (group := await search.next_group()) is not None:
                 kept = self._take(group)
                 if kept is not None:
                     try:
@@ -102,16 +103,19 @@ class Courier:
                     except StaleError:
                         pass
                 left = [target for target in group if not self._is_slow(target)]
+                others = others or len(left) < len(group)
                 while left and self._loop.time() < last_try:
                     try:
                         connection = await self._connect(left, settings)
                         if connection is None:
+                            others = True
                             continue
                         await connection.ready()
                     except UnfitError as unfit:
-                        failure = unfit.result
-                        if failure.message.letter == report.FAILED:
-                            return failure
+                        if unfit.result.message.letter == report.FAILED:
+                            itself = unfit.result  # and so no group behind this one is better than we are
+                        else:
+                            failure = unfit.result
                         continue
                     try:
                         return await self._send(connection, mail)
@@ -124,6 +128,8 @@ class Courier:
         except OSError as error:
             self._log(f"warning: unable to make a socket: {error}")
             return report.later(report.NO_RESOURCES)
+        if itself is not None and failure is None and not (others or search.trouble):
+            return itself
         return failure or report.later(report.NO_CONNECTION, host_down=True)
 
     # Connections.

@@ -72,7 +72,10 @@ def _ip(text: str) -> str | None:
 
 
 class Search:
-    """Who takes mail for one host; ask next_group() until mail is delivered or there is nobody left."""
+    """Who takes mail for one host; ask next_group() until mail is delivered or there is nobody left.
+
+    trouble: some name could not be looked up, and may be another time.
+    """
 
     def __init__(self, resolver: Resolver, host: bytes, settings: Settings) -> None:
         """Nothing is looked up yet."""
@@ -83,7 +86,7 @@ class Search:
             None  # names of equal preference, the best last; None before the first call
         )
         self._found = False  # some address
-        self._trouble = False  # with a look-up, which may succeed later
+        self.trouble = False
         self._is_over = False
 
     async def next_group(self) -> list[Target] | None:
@@ -110,7 +113,7 @@ class Search:
             own = not settings.own_names.isdisjoint(name.lower() for name in names if name != host)
             if not own:
                 addresses, unresolved = await self._addresses(names)
-                self._trouble = self._trouble or unresolved
+                self.trouble = self.trouble or unresolved
                 own = any(map(settings.is_own, addresses))
                 if addresses and not own:
                     self._found = True
@@ -118,7 +121,7 @@ class Search:
         self._is_over = True
         if self._found:
             return None
-        if self._trouble:
+        if self.trouble:
             raise NoTargetError(report.later(report.HOST_UNRESOLVED, host_down=True))
         raise NoTargetError(report.never(report.OWN_EXCHANGER % host if own else report.NO_EXCHANGER))
 
