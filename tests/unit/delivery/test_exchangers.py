@@ -85,6 +85,23 @@ def test_worse_exchangers_are_looked_up_only_when_better_ones_have_failed(settin
     assert ("A", b"b.far.example") not in asyncio.run(run())
 
 
+@pytest.mark.parametrize("step", [0, 1])
+def test_an_endless_list_of_exchangers_is_not_looked_up_to_its_end(settings, step):
+    """Each may take as long as the resolver has patience, and the delivery keeps its slot all the while."""
+    names = [b"mx%d.far.example" % number for number in range(1000)]
+    known = {("MX", b"far.example"): [(number * step, name) for number, name in enumerate(names)]}
+    names = Names(known | dict.fromkeys([("A", name) for name in names], FAILED))
+
+    async def run():
+        with pytest.raises(NoTargetError) as told:
+            await Search(names, b"far.example", settings()).next_group()
+        return told.value.result.message.letter
+
+    assert asyncio.run(run()) == b"Z"
+    assert len(names.asked) <= 1 + 100
+    assert step == 0 or names.asked[1] == ("A", b"mx0.far.example")
+
+
 def test_a_host_without_mx_is_its_own_exchanger(settings):
     known = {("MX", b"far.example"): [], ("A", b"far.example"): ["10.0.0.5"]}
     assert search(known, b"far.example", settings()) == ([["10.0.0.5"]], None)

@@ -8,6 +8,7 @@ import asyncio
 import ipaddress
 import os
 import random
+from operator import itemgetter
 
 from quail.control.routes import SMTP, Relay
 from quail.delivery.remote import report
@@ -16,7 +17,7 @@ from quail.delivery.remote.settings import Settings
 from quail.net.resolver import NoSuchHost, Resolver, UnresolvedError
 
 SMTP_PORT = 25
-_MOST_HOSTS = 100  # of equal preference that are looked up; more is no honest setup
+_MOST_HOSTS = 100  # the best, that are looked up; more is no honest setup, and each may take the resolver's patience
 
 
 class Target:
@@ -143,7 +144,7 @@ class Search:
         return [Target(address, relay.port, relay.protocol, direct=False) for address in addresses]
 
     async def _exchangers(self) -> list[list[bytes]]:
-        """Names of equal preference together, best last; the host itself where it has no MX record."""
+        """Names of equal preference together, in random order, best last; the host itself where it has no MX record."""
         host = self._host
         try:
             records = await self._resolver.mx(host)
@@ -155,23 +156,23 @@ class Search:
             return [[host]]
         if len(records) == 1 and not records[0][1]:
             raise NoTargetError(report.never(report.NULL_MX % host))
+        named = [record for record in records if record[1]]  # a null MX among others means nothing (RFC 7505 s3)
+        random.shuffle(named)  # RFC 5321 s5.1
+        named.sort(key=itemgetter(0))
         groups: dict[int, list[bytes]] = {}
-        for preference, name in records:
-            if name:  # a null MX among others means nothing (RFC 7505 s3)
-                groups.setdefault(preference, []).append(name)
-        return [groups[preference] for preference in sorted(groups, reverse=True)]
+        for preference, name in named[:_MOST_HOSTS]:
+            groups.setdefault(preference, []).append(name)
+        return list(groups.values())[::-1]
 
     async def _addresses(self, names: list[bytes]) -> tuple[list[str], bool]:
-        """Addresses of hosts of equal preference, hosts in random order (RFC 5321 s5.1), and whether some could not be told.
+        """Addresses of hosts of equal preference, and whether some could not be told.
 
         Of each host the first address is IPv6 and the second IPv4, if it has both, and so on.
         """
-        hosts = list(names)[:_MOST_HOSTS]
-        random.shuffle(hosts)
-        if len(hosts) == 1:
-            answers = [await self._addresses_of(hosts[0])]
+        if len(names) == 1:
+            answers = [await self._addresses_of(names[0])]
         else:
-            answers = await asyncio.gather(*(self._addresses_of(host) for host in hosts))
+            answers = await asyncio.gather(*(self._addresses_of(name) for name in names))
         found = dict.fromkeys(address for answer in answers for address in answer or ())
         return list(found), None in answers
 
