@@ -83,7 +83,7 @@ class Client:
 
     `extensions` are the keywords of EHLO in upper case with their parameters, empty after HELO; `size_limit` is SIZE's, 0
     if none was said. `peer_name` is how the server called itself in its answer to EHLO or HELO. `outcome` is what is known
-    of the present transaction or the last one, None before the first.
+    of the present transaction or the last one, None before the first. `answers` counts the replies that have come whole.
 
     Of the present transaction: `dot_sent`: the final dot has gone out, so that if the connection is lost now the message
     may be there all the same; `untouched`: no byte of an answer to MAIL or to what follows has come.
@@ -101,6 +101,7 @@ class Client:
         "_step",
         "_unsent",
         "_waiting",
+        "answers",
         "dot_sent",
         "extensions",
         "outcome",
@@ -122,6 +123,7 @@ class Client:
         self._step = 0  # whose reply is next: -1 RSET, 0 MAIL, then the recipients, then DATA
         self._accepted = False  # the sender and at least one recipient
         self._waiting: list[int] = []  # LMTP, after the text: the places whose replies are still to come, last first
+        self.answers = 0
         self.extensions: dict[bytes, bytes] = {}
         self.size_limit = 0
         self.peer_name = b""
@@ -229,6 +231,7 @@ class Client:
                 return self._lost(str(error))
             if reply is None:
                 return self._lost("connection closed") if self._eof else None
+            self.answers += 1
             if state == _COMMANDS:
                 event = self._answered(reply)
             elif state == _FINAL:

@@ -29,8 +29,9 @@ class StaleError(Exception):
 class Connection(asyncio.Protocol, ABC):
     """Call ready(), then deliver() as long as `reusable`, then quit(); look() now and again.
 
-    target: where it leads. mails: how many were begun. last: when the host last did something, born: when it was made, both by
-    the loop's clock. patience: seconds that the host may be silent while it is waited for.
+    target: where it leads. mails: how many were begun. last: when the host last gave a whole answer or took some text, born:
+    when it was made, both by the loop's clock. patience: seconds that the host has for each answer; bytes of one that come now
+    and then win it no time, or it could keep a delivery for ever.
     """
 
     def __init__(
@@ -59,9 +60,9 @@ class Connection(asyncio.Protocol, ABC):
 
     def data_received(self, data: bytes) -> None:
         """What the host says."""
-        self.last = self._loop.time()
         if not self._quitting:
-            self._heard(data)
+            if self._heard(data):
+                self.last = self._loop.time()
         elif self._transport is not None:
             self._transport.close()
 
@@ -87,7 +88,8 @@ class Connection(asyncio.Protocol, ABC):
     # For each protocol to say.
 
     @abstractmethod
-    def _heard(self, data: bytes) -> None: ...
+    def _heard(self, data: bytes) -> bool:
+        """Whether an answer has come to its end."""
 
     @abstractmethod
     def _lost(self) -> None: ...
@@ -112,7 +114,7 @@ class Connection(asyncio.Protocol, ABC):
     # For whoever has it.
 
     def look(self, now: float) -> None:
-        """End it if the host has been silent for too long."""
+        """End it if the host has kept us waiting for too long."""
         if now - self.last > (_FAREWELL if self._quitting else self.patience) and (self._quitting or self._waits):
             self.abort()
 

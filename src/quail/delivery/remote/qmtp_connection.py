@@ -27,17 +27,18 @@ class QmtpConnection(Connection):
         self._broken = False
         self._whole = False  # the mail at hand has been written to its end, so that the host may have taken it
 
-    def _heard(self, data: bytes) -> None:
+    def _heard(self, data: bytes) -> bool:
         if self._replies is None:  # nobody has asked
             self._broken = True
-            return
+            return False
+        answers = len(self._answers)
         try:
             self._answers += self._replies.feed(data)
         except PeerError:
             self._lost()
-            return
         if not self._replies.left:
             self._wake()
+        return len(self._answers) > answers
 
     def _lost(self) -> None:
         self._broken = True

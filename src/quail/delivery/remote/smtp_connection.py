@@ -40,9 +40,11 @@ class SmtpConnection(Connection):
 
     # The machine's events.
 
-    def _heard(self, data: bytes) -> None:
+    def _heard(self, data: bytes) -> bool:
+        answers = self._machine.answers
         self._machine.receive(data)
         self._work()
+        return self._machine.answers > answers
 
     def _lost(self) -> None:
         self._machine.eof()
