@@ -2,7 +2,6 @@
 
 from tests.remote.cases import (
     NO_CONNECTION,
-    NO_EXCHANGER,
     OURS,
     OWN_EXCHANGER,
     REFUSED,
@@ -170,7 +169,7 @@ def nobody_asked_for_ipv6(case):
 
 WITHOUT_IPV6 = [
     Case("IPv6 and IPv4", accepted(), a=SmtpHost(), on={"a": "46"}, seen={"a": HELD}, look=nobody_asked_for_ipv6),
-    Case("IPv6 only", NO_EXCHANGER, a=SmtpHost(), on={"a": "6"}),
+    Case("IPv6 only", NO_CONNECTION, a=SmtpHost(), on={"a": "6"}),
     Case("the best MX has IPv6 only", accepted("b"), zone=TWO, a=SmtpHost(), b=SmtpHost(), on={"a": "6"},
          seen={"b": HELD}),
     Case("an IPv6 literal", NO_CONNECTION, message=Message("r@[IPv6:fd99::1]")),

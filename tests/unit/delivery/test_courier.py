@@ -1,6 +1,8 @@
 """A courier against scripted hosts on the loopback: which connection is used, what is tried next, what is kept."""
 
 import asyncio
+import errno
+import socket
 
 import pytest
 import uvloop
@@ -102,6 +104,22 @@ def test_a_refused_connection_and_a_refusing_greeting_lead_to_the_next(hosts, ro
     (result,) = road([REFUSED, ports[0]], [ports[1]]).run(mail())
     assert letters(result) == b"K"
     assert len(busy.connections) == len(good.messages) == 1
+
+
+def test_a_kernel_without_ipv6_leads_to_the_next(hosts, road, monkeypatch):
+    make = socket.socket
+
+    def refuse(family=-1, *args, **kwargs):
+        if family == socket.AF_INET6:
+            raise OSError(errno.EAFNOSUPPORT, "Address family not supported by protocol")
+        return make(family, *args, **kwargs)
+
+    good = SmtpHost()
+    its_road = road([("::1", 1)], [("127.0.0.1", hosts.open(good))])
+    monkeypatch.setattr(socket, "socket", refuse)
+    (result,) = its_road.run(mail())
+    assert letters(result) == b"K"
+    assert its_road.lines == []
 
 
 def test_when_all_fail_what_the_last_host_said_is_told_and_the_host_is_down(hosts, road):

@@ -163,6 +163,13 @@ def test_ipv6_and_ipv4_by_turns_and_ipv6_not_at_all_without_an_address_of_it(set
     assert asyncio.run(first(settings(ipv6=False))) == ["10.0.0.1"]
 
 
+def test_a_host_with_ipv6_only_is_one_that_can_t_be_reached_without_it(settings):
+    """It exists, and this host may have IPv6 again in a moment: no reason to return mail."""
+    known = {("MX", b"far.example"): [(10, b"six.example"), (20, b"four.example")]}
+    known |= {("A", b"six.example"): ["2001:db8::1"], ("A", b"four.example"): ["10.0.0.1"]}
+    assert search(known, b"far.example", settings(ipv6=False)) == ([["2001:db8::1"], ["10.0.0.1"]], None)
+
+
 def test_relays_by_address_without_mx_and_this_host_is_as_good_as_any(settings):
     known = {("MX", b"relay.example"): [(1, b"other.example")], ("A", b"relay.example"): ["10.0.0.7"]}
     routes = "far.example:relay.example:26\n.far.example:[127.0.0.1]:2525\n"

@@ -168,9 +168,13 @@ class Courier:
 
     async def _dial(self, target: Target, settings: Settings) -> Connection | None:
         six = ":" in target.address
-        sock = socket.socket(
-            socket.AF_INET6 if six else socket.AF_INET, socket.SOCK_STREAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK
-        )
+        family = socket.AF_INET6 if six else socket.AF_INET
+        try:
+            sock = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK)
+        except OSError as error:
+            if error.errno == errno.EAFNOSUPPORT:  # a kernel without IPv6
+                return None
+            raise
         try:
             source = settings.sources.get(6 if six else 4)
             if source is not None:

@@ -134,7 +134,7 @@ class Search:
             addresses = [relay.host.decode()]
         else:
             try:
-                addresses = await self._resolver.addresses(relay.host, want_ipv6=self._settings.use_ipv6)
+                addresses = await self._look_up(relay.host)
             except NoSuchHost:
                 addresses = []
             except UnresolvedError:
@@ -182,11 +182,19 @@ class Search:
         if address is not None:
             return [address]
         try:
-            return _by_turns(await self._resolver.addresses(host, want_ipv6=self._settings.use_ipv6))
+            return await self._look_up(host)
         except NoSuchHost:
             return []
         except UnresolvedError:
             return None
+
+    async def _look_up(self, host: bytes) -> list[str]:
+        """NoSuchHost, UnresolvedError. What has IPv6 only is not nothing, also where there is no way to it just now."""
+        want_ipv6 = self._settings.use_ipv6
+        found = await self._resolver.addresses(host, want_ipv6=want_ipv6)
+        if not (found or want_ipv6):
+            found = await self._resolver.addresses(host, want_ipv6=True)
+        return _by_turns(found)
 
 
 def _by_turns(addresses: list[str]) -> list[str]:
