@@ -6,7 +6,7 @@ import socket
 
 import pytest
 import uvloop
-from tests.remote.hostactions import CLOSE, and_close, late
+from tests.remote.hostactions import CLOSE, HANG, and_close, late
 from tests.remote.smtphost import Hosts, SmtpHost
 
 from quail.control.reader import Control
@@ -264,3 +264,26 @@ def test_this_host_is_no_reason_to_return_mail_for_a_better_one_that_can_t_be_lo
     place = ("127.0.0.1", hosts.open(SmtpHost(ehlo="250-MX.example.com\n250 8BITMIME")), True)
     (result,) = road([place]).run(mail())
     assert result.of(0) == DOWN
+
+
+def test_a_delivery_that_is_given_up_leaves_no_connection_behind(hosts, road):
+    """The queue has died, and the host has not greeted yet: nobody would ever look at the connection again."""
+    host = SmtpHost(greeting=HANG)
+    its_road = road([("127.0.0.1", hosts.open(host))])
+
+    async def run():
+        loop = asyncio.get_running_loop()
+        courier = Courier(loop, its_road.settings, Resolver(), Tcpto(-1), log=its_road.lines.append)
+        task = loop.create_task(courier.deliver(mail()))
+        while not courier._open:  # noqa: ASYNC110  it has no event to wait for, and needs none
+            await asyncio.sleep(0)
+        for _ in range(10):  # until it waits for the greeting
+            await asyncio.sleep(0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        for _ in range(10):
+            await asyncio.sleep(0)
+        return len(courier._open)
+
+    assert asyncio.run(run()) == 0

@@ -96,6 +96,9 @@ class SmtpConnection(Connection):
             self._waiter = self._loop.create_future()
             try:
                 await self._waiter
+            except asyncio.CancelledError:  # nobody comes for this answer, and nobody would look how long it takes
+                self.abort()
+                raise
             finally:
                 self._waiter = None
                 self._waits = False
