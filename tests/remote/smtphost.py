@@ -72,7 +72,7 @@ class SmtpHost:
     """A script. Every stage takes text, an Act, or a list of those for one use after the other.
 
     rcpt: also a dict, local part -> such a value, with "" for all others. keywords: of EHLO; None: EHLO is not known (502).
-    body: (bytes, Act) to do so in the middle of the body. rcpt_limit: 452 after so many. max_connections: 421 to those beyond.
+    body: (bytes, Act) to do so in the middle of the body. rcpt_limit: too_many after so many. max_connections: 421 beyond.
     data_anyway: DATA is welcome although nobody was accepted. keep: whether bodies are kept.
     """
 
@@ -82,7 +82,7 @@ class SmtpHost:
     def __init__(self, *, greeting="220 host.example ESMTP", ehlo=None, helo="250 host.example", mail="250 ok",
                  rcpt="250 ok", data="354 go ahead", body=None, final="250 ok", rset="250 ok", farewell="221 bye",
                  keywords=KEYWORDS, rcpt_limit=None, max_connections=None, data_anyway=False,
-                 keep=True):  # fmt: skip
+                 keep=True, too_many="452 too many recipients"):  # fmt: skip
         if ehlo is None:
             ehlo = "502 what?" if keywords is None else "\n".join(
                 f"250{'-' if number < len(keywords) else ' '}{word}" for number, word in enumerate(["host.example", *keywords])
@@ -94,7 +94,7 @@ class SmtpHost:
         table = rcpt if isinstance(rcpt, dict) else {"": rcpt}
         self.rcpt = {name.encode(): Choice(value) for name, value in {"": "250 ok", **table}.items()}
         self.body, self.rcpt_limit, self.max_connections, self.keep = body, rcpt_limit, max_connections, keep
-        self.data_anyway = data_anyway
+        self.data_anyway, self.too_many = data_anyway, too_many
         self.connections = []
         self.open = 0
         self.most_open = 0
@@ -328,7 +328,7 @@ class SmtpTalker(Talker):
         transaction.recipients.append(address)
         host = self.host
         if host.rcpt_limit is not None and len(transaction.accepted) >= host.rcpt_limit:
-            self.do(action("452 too many recipients"))
+            self.do(action(host.too_many))
             return
         choice = host.rcpt.get(address.rpartition(b"@")[0].lower()) or host.rcpt[b""]
         act = action(choice.next())

@@ -175,6 +175,28 @@ def test_a_host_that_takes_few_recipients_gets_the_others_at_once(hosts, road):
     assert len(host.connections) == 1
 
 
+@pytest.mark.parametrize(
+    ("final", "wanted"), [("250 ok", b"KKDKK"), (and_close("250 ok"), b"KKZZZ"), ("451 later", b"ZZZZZ")]
+)
+def test_552_behind_a_recipient_who_was_taken_may_mean_that_there_are_too_many(hosts, road, final, wanted):
+    """As RFC 821 had it; RFC 5321 s4.5.3.1.10 says to take it for 452. To the first of a transaction it is a refusal."""
+    host = SmtpHost(rcpt_limit=2, too_many="552 too many recipients", rcpt={"full": "552 mailbox full"}, final=final)
+    recipients = [b"%b@far.example" % name for name in (b"a", b"b", b"full", b"d", b"e")]
+    (result,) = road([("127.0.0.1", hosts.open(host))]).run(mail(*recipients))
+    assert letters(result, 5) == wanted
+
+
+def test_a_full_mailbox_is_full_for_good(hosts, road):
+    host = SmtpHost(rcpt={"full": "552 mailbox full"})
+    its_road = road([("127.0.0.1", hosts.open(host))])
+    (result,) = its_road.run(mail(b"full@far.example"))
+    assert letters(result) == b"D"
+    (result,) = its_road.run(mail(b"a@far.example", b"full@far.example", b"b@far.example"))
+    said = b"127.0.0.1 does not like recipient.\nRemote host said: 552 mailbox full\n"
+    assert letters(result, 3) == b"KDK"
+    assert result.of(1) == (b"D", said)
+
+
 def test_a_silent_host_is_given_up(hosts, road):
     host = SmtpHost(mail=late("250 ok", 3600))
     its_road = road([("127.0.0.1", hosts.open(host))])

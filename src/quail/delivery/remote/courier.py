@@ -38,7 +38,6 @@ _BUSY = 0.05  # seconds between tries of a Unix socket that has no room
 _INTERFACES_EVERY = 10.0  # seconds between looks at this host's own addresses
 _FULL = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM))
 _NO_PORT = getattr(socket, "IP_BIND_ADDRESS_NO_PORT", 24)  # ip(7): the port is chosen at connect, for each peer anew
-_TOO_MANY_RECIPIENTS = 452  # RFC 5321 s4.5.3.1.10
 
 
 class Courier:
@@ -330,7 +329,7 @@ class Courier:
 
 
 def _is_one_too_many(record: report.Record | None) -> bool:
-    return record is not None and record.letter == SOFT and record.code == _TOO_MANY_RECIPIENTS
+    return record is not None and record.letter == SOFT and record.code == report.TOO_MANY
 
 
 def _let_go(racer: "asyncio.Task[Connection | None]") -> None:

@@ -13,6 +13,10 @@ DELIVERED, DEFERRED, FAILED = b"K", b"Z", b"D"
 _VALUE = {DELIVERED: 1, DEFERRED: 0, FAILED: -1}
 _LETTER = {1: DELIVERED, 0: DEFERRED, -1: FAILED}
 
+# Codes of "too many recipients" (RFC 5321 s4.5.3.1.10). That of RFC 821 can mean a full mailbox, too: so it counts behind a
+# recipient who was accepted alone, for whoever comes first in a transaction is not one too many.
+TOO_MANY, TOO_MANY_OF_OLD = 452, 552
+
 NO_RECIPIENT_HOST = b"Sorry, address must include host name. (#5.1.3)"
 UNSENDABLE = b"Sorry, that address has a character in it which SMTP can't send. (#5.1.3)"
 NEEDS_UTF8 = b"%b can't take this message: it needs SMTPUTF8, which that host does not offer. (#5.6.7)"

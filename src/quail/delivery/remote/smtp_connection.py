@@ -8,7 +8,16 @@ from quail.delivery.remote import report
 from quail.delivery.remote.connection import Connection, StaleError, UnfitError
 from quail.delivery.remote.exchangers import Target
 from quail.delivery.remote.message import Mail, UnreadableError
-from quail.delivery.remote.report import ACCEPTED, HARD, RECIPIENT_ACCEPTED, SOFT, Record, Result
+from quail.delivery.remote.report import (
+    ACCEPTED,
+    HARD,
+    RECIPIENT_ACCEPTED,
+    SOFT,
+    TOO_MANY,
+    TOO_MANY_OF_OLD,
+    Record,
+    Result,
+)
 from quail.smtp.client import BROKEN, GO_AHEAD, GREETING, OVER, READY, Client, Outcome
 from quail.smtp.client_replies import Reply
 
@@ -178,7 +187,16 @@ class SmtpConnection(Connection):
         return Result(Record(report.DEFERRED, text + b"\n"), self._records(replies))
 
     def _records(self, replies: list[Reply | None]) -> list[Record | None]:
-        return [reply if reply is None else self._record(reply) for reply in replies]
+        records: list[Record | None] = []
+        accepted = False
+        for reply in replies:
+            record = None if reply is None else self._record(reply)
+            if record is RECIPIENT_ACCEPTED:
+                accepted = True
+            elif record is not None and accepted and record.code == TOO_MANY_OF_OLD:
+                record = Record(SOFT, record.text, TOO_MANY)
+            records.append(record)
+        return records
 
     def _record(self, reply: Reply) -> Record:
         if reply.code < 400:
