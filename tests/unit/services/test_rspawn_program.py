@@ -1,13 +1,16 @@
 """QMAILREMOTE: real programs in qmail-remote's place, and what their output comes to (facts 4.6)."""
 
 import asyncio
+import errno
 import os
 
 import pytest
 
 from quail.delivery.remote.message import Mail
-from quail.delivery.remote.report import read_output
+from quail.delivery.remote.report import NO_RESOURCES, read_output
+from quail.net.rspawn_protocol import Job
 from quail.services.rspawn.program import deliver
+from quail.services.rspawn.service import Rspawn
 
 
 @pytest.mark.parametrize(
@@ -39,8 +42,9 @@ def script(path, text):
 
 def run(program, *recipients, body=b"Subject: x\n\nhello\n", fd=-1):
     mail = Mail(b"far.example", b"s@x", list(recipients or [b"r@far.example"]), body, fd)
-    result = asyncio.run(deliver(program, mail))
-    return [result.of(place) for place in range(len(mail.recipients))]
+    told = []
+    asyncio.run(deliver(program, mail, told.append))
+    return [(record.letter, record.text) for record in told]
 
 
 def test_it_is_called_for_each_recipient_and_reads_the_whole_message_each_time(tmp_path):
@@ -49,6 +53,58 @@ def test_it_is_called_for_each_recipient_and_reads_the_whole_message_each_time(t
         (b"K", b"far.example s@x a@far.example 18"),
         (b"K", b"far.example s@x b@far.example 18"),
     ]
+
+
+class Reports:
+    """The queue's connection."""
+
+    def __init__(self, seen=lambda: None):
+        self.seen, self.reports, self.is_done = seen, [], False
+
+    def report(self, tag, letter, text, *, host_down):
+        assert not host_down
+        self.reports.append((tag, letter, text))
+        self.seen()
+
+    def done(self, _job):
+        self.is_done = True
+
+
+def do(program, reports, *recipients):
+    """What the service does with a job for these; what it logs."""
+    lines = []
+    service = Rspawn.__new__(Rspawn)
+    service._program, service._log = program, lines.append
+    job = Job(b"s@x", 0, list(range(10, 10 + len(recipients))), list(recipients), b"hello\n")
+    asyncio.run(service._do(reports, job, -1))
+    assert reports.is_done
+    return lines
+
+
+def test_each_report_goes_out_at_once(tmp_path):
+    """A restart while the others are on their way must not have this one delivered again."""
+    told = tmp_path / "told"
+    program = script(tmp_path / "remote", f'[ -e {told} ] && printf "r\\0Ksecond\\0" || printf "r\\0Kfirst\\0"')
+    reports = Reports(told.touch)
+    assert do(program, reports, b"a@far.example", b"b@far.example") == []
+    assert reports.reports == [(10, b"K", b"first"), (11, b"K", b"second")]
+
+
+def test_who_has_the_message_has_it_even_if_there_is_no_process_for_the_next(tmp_path, monkeypatch):
+    start, left = asyncio.create_subprocess_exec, [1]
+
+    async def start_one(*words, **options):
+        if not left:
+            raise OSError(errno.EAGAIN, "Resource temporarily unavailable")
+        left.pop()
+        return await start(*words, **options)
+
+    monkeypatch.setattr(asyncio, "create_subprocess_exec", start_one)
+    reports = Reports()
+    (line,) = do(script(tmp_path / "remote", 'printf "r\\0Kgood\\0"'), reports, b"a@x", b"b@x", b"c@x")
+    assert "unable to run" in line
+    later = NO_RESOURCES + b"\n"
+    assert reports.reports == [(10, b"K", b"good"), (11, b"Z", later), (12, b"Z", later)]
 
 
 def test_a_large_message_is_read_from_its_own_descriptor(tmp_path):

@@ -2,38 +2,26 @@
 
 import asyncio
 import os
+from collections.abc import Callable
 
 from quail.delivery.remote import report
 from quail.delivery.remote.message import Mail
-from quail.delivery.remote.report import Record, Result, of_program
+from quail.delivery.remote.report import Record, of_program
 
 _CHUNK = 1 << 16
 
 
-async def deliver(program: bytes, mail: Mail) -> Result:
-    """Run it for each recipient, one after the other: it is called with one recipient, as ever. OSError without resources."""
+async def deliver(program: bytes, mail: Mail, tell: Callable[[Record], None]) -> None:
+    """Run it for each recipient, one after the other: it is called with one recipient, as ever. `tell` is given the report of
+    each, in order, as soon as it is there: all of them together may take hours. OSError without resources for the next one.
+    """
     descriptor = mail.fd if mail.fd >= 0 else _in_memory(mail.body)
     try:
-        records = [await _run(program, mail, recipient, descriptor) for recipient in mail.recipients]
+        for recipient in mail.recipients:
+            tell(await _run(program, mail, recipient, descriptor))
     finally:
         if descriptor != mail.fd:
             os.close(descriptor)
-    return EachResult(records)
-
-
-class EachResult(Result):
-    """Each recipient has a report of its own."""
-
-    __slots__ = ("_each",)
-
-    def __init__(self, records: list[Record]) -> None:
-        """In the order of the recipients."""
-        super().__init__(records[-1])
-        self._each = records
-
-    def of(self, place: int) -> tuple[bytes, bytes]:
-        record = self._each[place]
-        return record.letter, record.text
 
 
 def _in_memory(body: bytes) -> int:

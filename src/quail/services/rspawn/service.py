@@ -3,6 +3,8 @@
 import asyncio
 import os
 import signal
+from collections import deque
+from collections.abc import Callable
 
 import uvloop
 
@@ -10,7 +12,7 @@ from quail.control.reader import Control
 from quail.delivery.remote import report
 from quail.delivery.remote.courier import Courier
 from quail.delivery.remote.message import Mail, UnreadableError
-from quail.delivery.remote.report import Result
+from quail.delivery.remote.report import Record, Result
 from quail.delivery.remote.settings import Settings
 from quail.errors import QuailError
 from quail.net.resolvconf import nameservers
@@ -79,8 +81,13 @@ class Rspawn:
         task.add_done_callback(self._tasks.pop)
 
     async def _do(self, jobs: Jobs, job: Job, descriptor: int) -> None:
+        tags = deque(job.tags)
+
+        def tell(letter: bytes, text: bytes, *, host_down: bool = False) -> None:
+            jobs.report(tags.popleft(), letter, text, host_down=host_down)
+
         try:
-            result = await self._deliver(job, descriptor)
+            result = await self._deliver(job, descriptor, lambda record: tell(record.letter, record.text))
         except Exception as error:
             # A bug costs one delivery a later try, not all others their service.
             self._log(f"alert: internal error, deliveries {job.tags[0]} to {job.tags[-1]} are put off: {error!r}")
@@ -88,12 +95,12 @@ class Rspawn:
         finally:
             if descriptor >= 0:
                 os.close(descriptor)
-        for place, tag in enumerate(job.tags):
-            letter, text = result.of(place)
-            jobs.report(tag, letter, text, host_down=result.host_down)
+        for place in range(len(job.tags) - len(tags), len(job.tags)):
+            tell(*result.of(place), host_down=result.host_down)
         jobs.done(job)
 
-    async def _deliver(self, job: Job, descriptor: int) -> Result:
+    async def _deliver(self, job: Job, descriptor: int, tell: Callable[[Record], None]) -> Result:
+        """What it came to for all of whom nothing was told: the first recipients may have their reports already."""
         host = job.recipients[0].rpartition(b"@")[2]
         if not host:
             return report.never(report.NO_RECIPIENT_HOST)
@@ -104,10 +111,10 @@ class Rspawn:
         if self._program is None:
             return await self._courier.deliver(mail)
         try:
-            return await program.deliver(self._program, mail)
+            await program.deliver(self._program, mail, tell)
         except OSError as error:
             self._log(f"warning: unable to run {os.fsdecode(self._program)}: {error}")
-            return report.later(report.NO_RESOURCES)
+        return report.later(report.NO_RESOURCES)
 
     def _tick(self) -> None:
         self._loop.call_later(_TICK, self._tick)  # whatever comes of it this time
