@@ -132,6 +132,25 @@ def test_when_all_fail_what_the_last_host_said_is_told_and_the_host_is_down(host
     assert result.host_down
 
 
+def test_slow_name_servers_take_no_time_from_the_connections(hosts, road, monkeypatch):
+    """Else a host whose names are slow to find would be one that nobody ever tries to connect to."""
+    host = SmtpHost()
+    its_road = road([("127.0.0.1", hosts.open(host))])
+    monkeypatch.setattr(courier_module, "_ROUNDS", 0.01)  # of five seconds
+    found = Found.next_group
+
+    async def slow(self):
+        loop = asyncio.get_running_loop()
+        end = loop.time() + 0.06
+        while loop.time() < end:  # noqa: ASYNC110  time itself is what it waits for
+            await asyncio.sleep(0)
+        return await found(self)
+
+    monkeypatch.setattr(Found, "next_group", slow)
+    (result,) = its_road.run(mail())
+    assert letters(result) == b"K"
+
+
 def test_a_host_that_closes_behind_its_extensions_leads_to_the_next(hosts, road):
     fickle, good = SmtpHost(ehlo=and_close("250 host.example")), SmtpHost()
     ports = [("127.0.0.1", hosts.open(host)) for host in (fickle, good)]

@@ -89,12 +89,13 @@ class Courier:
 
     async def _deliver(self, mail: Mail) -> Result:
         settings = self.settings
-        last_try = self._loop.time() + _ROUNDS * settings.connect_timeout
+        last_try = 0.0
         failure = itself = None
         others = False  # who may take the mail another time
         search = Search(self.resolver, mail.host, settings)
         try:
             while itself is None and (group := await search.next_group()) is not None:
+                last_try = last_try or self._loop.time() + _ROUNDS * settings.connect_timeout
                 kept = self._take(group)
                 if kept is not None:
                     try:
