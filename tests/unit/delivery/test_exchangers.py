@@ -102,6 +102,22 @@ def test_an_endless_list_of_exchangers_is_not_looked_up_to_its_end(settings, ste
     assert step == 0 or names.asked[1] == ("A", b"mx0.far.example")
 
 
+def test_no_more_addresses_are_kept_than_are_ever_tried(settings):
+    """An answer has room for four thousand, and a hundred exchangers may have as many each."""
+    names = [b"mx%d.far.example" % number for number in range(20)]
+    known = {("MX", b"far.example"): [(0, name) for name in names]}
+    for first, name in enumerate(names):
+        known["A", name] = [f"10.{first}.{number >> 8}.{number & 255}" for number in range(4000)]
+        known["A", name] += [f"2001:db8::{first:x}:{number:x}" for number in range(2000)]
+    (group,), error = search(known, b"far.example", settings())
+    assert error is None
+    assert len(group) == 100
+    assert any(":" in address for address in group)
+    assert any("." in address for address in group)
+    (group,), error = search(known, b"far.example", settings(":mx1.far.example"))
+    assert len(group) == 100
+
+
 def test_a_host_without_mx_is_its_own_exchanger(settings):
     known = {("MX", b"far.example"): [], ("A", b"far.example"): ["10.0.0.5"]}
     assert search(known, b"far.example", settings()) == ([["10.0.0.5"]], None)

@@ -18,6 +18,7 @@ from quail.net.resolver import NoSuchHost, Resolver, UnresolvedError
 
 SMTP_PORT = 25
 _MOST_HOSTS = 100  # the best, that are looked up; more is no honest setup, and each may take the resolver's patience
+_MOST_ADDRESSES = 100  # of a host, and of all of equal preference; one answer may have thousands
 
 
 class Target:
@@ -118,7 +119,7 @@ class Search:
                 own = any(map(settings.is_own, addresses))
                 if addresses and not own:
                     self._found = True
-                    return [Target(address, SMTP_PORT, SMTP, direct=True) for address in addresses]
+                    return [Target(address, SMTP_PORT, SMTP, direct=True) for address in addresses[:_MOST_ADDRESSES]]
         self._is_over = True
         if self._found:
             return None
@@ -194,7 +195,7 @@ class Search:
         found = await self._resolver.addresses(host, want_ipv6=want_ipv6)
         if not (found or want_ipv6):
             found = await self._resolver.addresses(host, want_ipv6=True)
-        return _by_turns(found)
+        return _by_turns(found)[:_MOST_ADDRESSES]
 
 
 def _by_turns(addresses: list[str]) -> list[str]:
