@@ -48,17 +48,22 @@ class Mail:
 
     @property
     def sent_size(self) -> int:
-        """Bytes of the text with CR LF at the end of each line; UnreadableError."""
+        """Bytes of the text as it is sent, doubled dots aside (RFC 1870 s3); UnreadableError. A CR LF where two pieces of
+        a file meet may count as two line ends.
+        """
         return self.size + self._look()[1]
 
     def _look(self) -> tuple[bool, int]:
-        """Whether the text is ASCII, and how many lines it has."""
+        """Whether the text is ASCII, and how many bytes its line ends get: one for each that is not CR LF already."""
         if self._looked is None:
-            is_ascii, lines = True, 0
+            is_ascii, more, last = True, 0, b"\n"
             for piece in self.chunks():
                 is_ascii = is_ascii and piece.isascii()
-                lines += piece.count(b"\n")
-            self._looked = is_ascii, lines
+                more += piece.count(b"\n")
+                if b"\r" in piece:
+                    more += piece.count(b"\r") - 2 * piece.count(b"\r\n")
+                last = piece[-1:] or last
+            self._looked = is_ascii, more if last in b"\r\n" else more + 2
         return self._looked
 
     def _header(self) -> bytes:
