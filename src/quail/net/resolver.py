@@ -196,12 +196,12 @@ class Resolver:
         timeout = self._timeout or configuration.timeout
         reason = "no answer"
         for attempt in range(configuration.attempts):
-            for server in list(servers):
+            for others, server in zip(range(len(servers) - 1, -1, -1), list(servers), strict=True):
                 left = deadline - loop.time()
                 if left <= 0:
                     break
                 edns = not attempt and self._plain.get(server, 0.0) <= self._clock()
-                patience = min(left, timeout * (1 << attempt))
+                patience = min(left / (others + 1), timeout * (1 << attempt))  # the last one must have its turn, too
                 try:
                     answer = await ask(server, name, kind, edns=edns, tcp=configuration.use_tcp, patience=patience)
                 except ServerFailed as error:

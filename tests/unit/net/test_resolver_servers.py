@@ -103,6 +103,15 @@ def test_a_server_that_is_silent_is_asked_last_for_a_while(desk):
     assert desk.dns.count() == asked + 1
 
 
+def test_each_server_has_its_share_of_the_patience(desk):
+    """`options timeout:30` must not have the first one, which is dead, use up the time of the second, again and again."""
+    second = desk.server(EXAMPLE)
+    desk.dns.behave("*", "silent")
+    desk.use(desk.dns, desk.dns, second, timeout=100 * QUICK, patience=12 * QUICK)
+    assert desk.mx(b"example.test") == ANSWER
+    assert desk.dns.count() == 2
+
+
 def test_patience_has_an_end(desk):
     desk.dns.behave("*", "silent")
     desk.use(desk.dns, desk.dns, desk.dns, timeout=3 * QUICK, patience=4 * QUICK)
@@ -110,7 +119,7 @@ def test_patience_has_an_end(desk):
     with pytest.raises(UnresolvedError):
         desk.mx(b"example.test")
     assert time.monotonic() - begin >= 4 * QUICK
-    assert desk.dns.count() in (2, 3)  # of nine; a timer may be a millisecond early, which is left then
+    assert 3 <= desk.dns.count() <= 6  # of nine; a timer may be a millisecond early, which is left then
 
 
 @pytest.mark.parametrize("behaviour", ["no-edns", "edns-silent"])
