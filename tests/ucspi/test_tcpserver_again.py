@@ -4,6 +4,7 @@ import contextlib
 import os
 import signal
 import socket
+import struct
 import subprocess
 import sys
 
@@ -217,6 +218,16 @@ def test_a_child_that_is_killed_is_replaced(server):
         assert everything(client) == b""
     assert ends(server, 3)[2] == (again, 9)
     assert session(server).startswith(b"220 ")
+
+
+def test_a_client_that_reads_nothing_holds_up_nobody_else(home):
+    """fixcrio's copier outlives the program then, and has what its parent had: also the link to tcpserver."""
+    flood = ["sh", "-c", "yes & sleep 0.5; kill $!"]
+    with TcpServer(["-vHRl0"], [f"{home}/bin/fixcrio", *flood]) as server, server.connect() as deaf:
+        ends(server, 1)
+        with server.connect() as other:
+            assert other.recv(3) == b"y\r\n"
+        deaf.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # the copier finds it gone, and ends
 
 
 def test_nothing_leaks_in_a_child(server):

@@ -46,9 +46,12 @@ class Link:
         return True
 
     def status(self) -> int | None:
-        """How the session has ended, as wait() would tell it; None if the child has no more to say."""
+        """How the session has ended, as wait() would tell it; None if the child has nothing to say, or no more.
+
+        Not waited for: of a child that has ended, a child of its own, such as recordio's, may hold the other end open.
+        """
         try:
-            data = self.socket.recv(_STATUS.size)
+            data = self.socket.recv(_STATUS.size, socket.MSG_DONTWAIT)
         except OSError:
             return None
         if len(data) < _STATUS.size:
