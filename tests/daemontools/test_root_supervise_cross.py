@@ -267,7 +267,7 @@ def odd_street(street):
 CALLS = [
     ("svstat",), ("svstat", "-x"), ("svok",), ("svok", "plain", "dead"), ("svok", "--", "plain"), ("svc",), ("svc", "-u"),
     ("svc", "-q", "plain"), ("svc", "-uz", "plain"), ("svc", "-u", "-d", "plain", "-x"), ("svc", "-u", "--", "-d"),
-    ("svc", "--", "plain"), ("svc", "-", "plain"), ("svc", "plain", "-u"),
+    ("svc", "--z", "plain"), ("svc", "--", "plain"), ("svc", "-", "plain"), ("svc", "plain", "-u"),
 ]  # fmt: skip
 
 

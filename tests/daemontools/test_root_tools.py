@@ -30,7 +30,8 @@ COMMANDS = [
     "ln -s none locked/dangling; envdir locked true", "envdir e envdir e sh -c 'echo $A'",
     # Limits, as the child has them.
     "softlimit", "softlimit -m", "softlimit -m 100", "softlimit -x true", "softlimit -o 12x true", "softlimit -o abc true",
-    "softlimit -- true", f"softlimit -o10 {LIMITS}", "softlimit -o 10 nosuch", "softlimit -o -5 true", "softlimit -o == true",
+    "softlimit -- true", "softlimit --o true", f"softlimit -o10 {LIMITS}", "softlimit -o 10 nosuch", "softlimit -o -5 true",
+    "softlimit -o == true",
     f"softlimit -o 18446744073709551636 {LIMITS}", f"softlimit -o 18446744073709551615 {LIMITS}", f"softlimit -o = {LIMITS}",
     f"softlimit -o 20 -o 30 {LIMITS}", f"softlimit -m 90000000000 {LIMITS}", "softlimit -", "softlimit -co 1 2 true",
     "softlimit -c= true", "softlimit -f 4096 sh -c 'yes > full'; echo $?; ls -s full",
@@ -40,7 +41,7 @@ COMMANDS = [
     # Locks.
     "setlock", "setlock data", "setlock data cat data", "setlock -z data true", "setlock data nosuch", "setlock nodir/f true",
     "setlock -x nodir/f true", "setlock -xX nodir/f true", "setlock -x data nosuch", "setlock /etc true",
-    "setlock new true; stat -c '%a %s' new", "setlock -n -x new echo hi", "setlock -- new echo hi",
+    "setlock new true; stat -c '%a %s' new", "setlock -n -x new echo hi", "setlock -- new echo hi", "setlock --z new echo hi",
     "setlock new sh -c 'readlink /proc/self/fd/3'",
     *[f"setlock new sh -c 'setlock {flags} new echo in; echo $?'" for flags in ("-n", "-nx", "-nX", "-nxX", "-Nn", "-xn")],
     "setlock new sh -c 'timeout 0.3 setlock -nN new true; echo $?'", "setlock new true; setlock -n new echo free",

@@ -69,6 +69,13 @@ def test_setuidgid_of_an_account_that_is_not_there():
     assert (done.returncode, done.stderr) == (111, b"setuidgid: fatal: unknown account no-such-account\n")
 
 
+@pytest.mark.parametrize("words", [("softlimit", "--z"), ("setlock", "--z", "lock"), ("svc", "-u", "--z")])
+def test_a_word_with_two_dashes_ends_the_options_whatever_else_is_in_it(words, tmp_path):
+    done = launch(*words, "true", cwd=tmp_path)
+    warning = b"svc: warning: unable to chdir to true: file does not exist\n"
+    assert (done.returncode, done.stderr) == (0, warning if words[0] == "svc" else b"")
+
+
 def test_softlimit_limits_the_child():
     done = launch("softlimit", "-o", "50", "sh", "-c", "ulimit -n")
     assert done.stdout == b"50\n"

@@ -81,7 +81,7 @@ def options(args: list[bytes], known: str) -> tuple[str, list[bytes]]:
     left = list(args)
     while left and left[0][:1] == b"-" and len(left[0]) > 1:
         word = left.pop(0)[1:].decode("latin-1")
-        if word == "-":
+        if word[0] == "-":  # whatever comes behind it
             break
         for letter in word:
             if letter not in known:

@@ -35,7 +35,7 @@ def main(args: list[bytes]) -> None:
     left = list(args)
     while left and left[0][:1] == b"-" and len(left[0]) > 1:
         word = left.pop(0)[1:]
-        if word == b"-":
+        if word[:1] == b"-":  # whatever comes behind it
             break
         letter, value = word[:1].decode("latin-1"), word[1:]
         if letter not in _LIMITS:

@@ -40,7 +40,7 @@ def _parse(args: list[bytes]) -> tuple[bytes, list[bytes], bytes]:
     """Each letter once, in their order; the directories; the first letter that is none, or nothing."""
     letters: dict[int, None] = {}
     for count, arg in enumerate(args):
-        if arg == b"--":
+        if arg[:2] == b"--":  # whatever comes behind it
             return bytes(letters), args[count + 1 :], b""
         if not arg.startswith(b"-") or arg == b"-":
             return bytes(letters), args[count:], b""
