@@ -227,7 +227,7 @@ def test_a_client_that_reads_nothing_holds_up_nobody_else(home):
         ends(server, 1)
         with server.connect() as other:
             assert other.recv(3) == b"y\r\n"
-        deaf.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # the copier finds it gone, and ends
+        deaf.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # ends the copier
 
 
 def test_nothing_leaks_in_a_child(server):
