@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import resource
 import signal
 import socket
 import struct
@@ -218,6 +219,17 @@ def test_a_child_that_is_killed_is_replaced(server):
         assert everything(client) == b""
     assert ends(server, 3)[2] == (again, 9)
     assert session(server).startswith(b"220 ")
+
+
+def test_more_children_than_descriptors(home):
+    """A child takes none of its parent's with the original."""
+    with TcpServer(["-vHRl0"], [f"{home}/bin/qmail-smtpd"]) as server, contextlib.ExitStack() as clients:
+        limit = len(server.descriptors()) + 6
+        resource.prlimit(server.pid, resource.RLIMIT_NOFILE, (limit, limit))
+        for _ in range(2 * limit):
+            client = clients.enter_context(server.connect())
+            assert client.recv(3) == b"220"
+        assert len(server.descriptors()) < limit
 
 
 def test_a_client_that_reads_nothing_holds_up_nobody_else(home):

@@ -143,8 +143,13 @@ class Parent:
 
     def _forked(self, visit: Visit) -> int:
         """The child's process id, 0 if there can't be one; does not return in the child."""
+        own = its = None
+        if self._spawn is None:
+            try:
+                own, its = pair()
+            except OSError:
+                pass  # there are more children than descriptors for links: this one serves once
         try:
-            own, its = pair() if self._spawn is None else (None, None)
             pid = os.fork()
         except OSError as error:
             self._drop(b"unable to fork: " + words(error).encode())
