@@ -10,6 +10,7 @@ from quail.net.ucspi import Address
 PORT = 113
 _LONGEST = 257  # bytes of an answer's text that are kept
 _MOST_READ = 4096  # bytes of an answer that are looked at
+_LONGEST_WAIT = 1 << 20  # seconds: a dozen days; the kernel takes no more than twice that
 _BLANKS = b" \t\r"
 
 
@@ -18,7 +19,7 @@ def ask(local: Address, remote: Address, timeout: float) -> bytes | None:
 
     The text is what follows the third colon of the answer, without its blanks: of an error, nothing.
     """
-    deadline = time.monotonic() + timeout
+    deadline = time.monotonic() + min(timeout, _LONGEST_WAIT)
     family = socket.AF_INET6 if ":" in local[0] else socket.AF_INET
     try:
         sock = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK)

@@ -48,3 +48,9 @@ def test_nobody_there(monkeypatch):
     monkeypatch.setattr(ident, "PORT", port)
     assert ident.ask(("127.0.0.1", 25), ("127.0.0.1", 4321), 60) is None
     assert ident.ask(("192.0.2.1", 25), ("127.0.0.1", 4321), 60) is None  # an address that can't be bound
+
+
+@pytest.mark.parametrize("timeout", [1 << 22, (1 << 64) - 1])
+def test_any_patience_can_be_asked_for(monkeypatch, timeout):
+    with IdentResponder([b":::joe\n"]) as responder:
+        assert ask(monkeypatch, responder, timeout) == b"joe"
