@@ -21,6 +21,7 @@ from ident_responder import IdentResponder  # noqa: E402  so is this
 PATIENCE = 30.0
 ENV = ["/usr/bin/env"]
 TRUE = ["/bin/true"]
+KIND = ["/usr/bin/python3", "-c", "import socket; print(socket.socket(fileno=0).family)"]
 RULES = {
     "set": '127.0.0.1:allow,RELAYCLIENT="",A="1",A="2",PATH="/nonexistent",TCPREMOTEHOST="x"\n:deny\n',
     "deny": '127.:deny,A="1"\n',
@@ -77,6 +78,7 @@ SCENES = [
     quiet("signals", ["-v"], ["grep", "Sig[BI]", "/proc/self/status"]),
     quiet("signals, spawned", [], ["sh", "-c", "grep Sig[BI] /proc/$$/status | sed s/[01][08]0000000$/000000000/"]),
     quiet("descriptors", [], ["sh", "-c", "ls /proc/$$/fd"]),
+    quiet("kind of socket", [], KIND),
     quiet("ids", ["-u1001x", "-g1002"], ["id"]),
     quiet("uid", ["-u1001"], ["id"]),
     quiet("ids of the environment", ["-U"], ["id"], env={"UID": "1003", "GID": "1004"}),
@@ -116,6 +118,8 @@ SIX = [
     quiet("-4, any address", ["-v", "-4"], host="0"),
     quiet("-4 ::1", ["-v", "-4"], host="::1"),
     quiet("::1", ["-v"], host="::1", to=("::1",)),
+    quiet("kind of socket, mapped", ["-6"], KIND, host="::ffff:127.0.0.1"),
+    quiet("kind of socket, any address", [], KIND, host="0"),
     quiet("any address, both", ["-v"], host="0", to=("::1", "127.0.0.1")),
     quiet("interface", ["-v", "-Ilo"], host="::1", to=("::1",)),
     quiet("link-local without interface", [], TRUE, host="fe80::1"),

@@ -51,6 +51,14 @@ def test_a_port_that_is_taken():
     assert (done.returncode, done.stderr) == (111, b"tcpserver: fatal: unable to bind: address already used\n")
 
 
+@pytest.mark.parametrize("options", [["-v"], [], ["-6"]])
+def test_at_an_ipv4_address_programs_get_ipv4_sockets(options):
+    """Some ask for their peer's address, and know no other kind."""
+    look = "import socket; print(socket.socket(fileno=0).family == socket.AF_INET, flush=True)"
+    with TcpServer([*options, "-HRl0"], [sys.executable, "-c", look]) as server, server.connect() as client:
+        assert everything(client) == b"True\n"
+
+
 @pytest.mark.parametrize("options", [["-v"], []])
 def test_at_the_limit_clients_wait(options):
     with TcpServer([*options, "-HRl0", "-c", "2"], ["cat"]) as server:

@@ -15,13 +15,14 @@ _LARGEST_ID = (1 << 32) - 2
 
 
 def listen(settings: Settings) -> socket.socket:
-    """A non-blocking listener, on an IPv6 socket if the machine has IPv6 and -4 is not given, so that both kinds of peers
-    may come if the address is that of all interfaces. TemporaryError with the words of the original.
+    """A non-blocking listener: on an IPv4 socket if the address is one of IPv4, since programs may look what they have got;
+    else on an IPv6 socket, if the machine has IPv6 and -4 is not given, so that both kinds of peers may come if the address
+    is that of all interfaces. TemporaryError with the words of the original.
     """
     address = _address(settings)
     port = naming.port(settings.port)
     try:
-        listener = _socket(settings)
+        listener = _socket(address, settings)
     except OSError as error:
         raise TemporaryError(f"unable to create socket: {words(error)}") from error
     try:
@@ -36,9 +37,9 @@ def listen(settings: Settings) -> socket.socket:
     return listener
 
 
-def _socket(settings: Settings) -> socket.socket:
+def _socket(address: str, settings: Settings) -> socket.socket:
     kind = socket.SOCK_STREAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK
-    if not settings.four_only:
+    if not settings.four_only and (not address or ":" in address):
         try:
             listener = socket.socket(socket.AF_INET6, kind)
             listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
@@ -58,13 +59,15 @@ def _place(family: int, address: str, port: int, interface: bytes) -> tuple[str,
     if not address:
         return "::", port, 0, 0
     bare, _, scope = address.partition("%")
-    return bare if ":" in bare else MAPPED + bare, port, 0, naming.interface(interface or os.fsencode(scope))
+    return bare, port, 0, naming.interface(interface or os.fsencode(scope))
 
 
 def _address(settings: Settings) -> str:
-    """The IP address of the host; empty for all of this machine's."""
-    host = settings.host
-    return "" if host in _ANY else naming.addresses(host, want_ipv6=not settings.four_only)[0]
+    """The IP address of the host, one of IPv4 in its usual form; empty for all of this machine's."""
+    if settings.host in _ANY:
+        return ""
+    found = naming.addresses(settings.host, want_ipv6=not settings.four_only)[0]
+    return found.removeprefix(MAPPED) if "." in found else found
 
 
 def drop_privileges(settings: Settings) -> None:
