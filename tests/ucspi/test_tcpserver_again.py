@@ -221,6 +221,21 @@ def test_a_child_that_is_killed_is_replaced(server):
     assert session(server).startswith(b"220 ")
 
 
+def test_a_client_that_has_gone_at_once_is_logged_as_any_other(server):
+    """Load balancers see so whether the service is there."""
+    session(server)
+    [(pid, _)] = ends(server, 1)
+    os.kill(pid, signal.SIGSTOP)  # so that the kernel knows of no client when the child looks
+    with server.connect() as client:
+        port = client.getsockname()[1]
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    server.wait_for("tcpserver: status: 1/40", 2)
+    os.kill(pid, signal.SIGCONT)
+    assert ends(server, 2)[-1] == (pid, 256)
+    assert server.wait_for(rf"tcpserver: ok {pid} .*:{port}")
+    assert not [line for line in server.lines if "warning" in line]
+
+
 def test_more_children_than_descriptors(home):
     """A child takes none of its parent's with the original."""
     with TcpServer(["-vHRl0"], [f"{home}/bin/qmail-smtpd"]) as server, contextlib.ExitStack() as clients:
@@ -376,7 +391,7 @@ def test_a_link_whose_other_end_has_gone():
     link = Link(own)
     other.close()
     with socket.socket() as connection:
-        assert not link.give(connection)
+        assert not link.give(connection, ("127.0.0.1", 4321))
     assert link.status() is None
     assert link.sessions == 1
     own.close()

@@ -11,6 +11,7 @@ import time
 from _collections_abc import Callable
 
 from quail.inherited import be_environment
+from quail.net.ucspi import Address
 from quail.services.tcpserver.child import Child, Visit
 
 TYPE_CHECKING = False
@@ -22,6 +23,7 @@ MOST_IDLE = 8  # children that wait for a connection
 LONGEST_IDLE = 10.0  # seconds
 _STATUS = struct.Struct("=i")
 _DESCRIPTOR = struct.Struct("=i")
+_LONGEST_ADDRESS = 256
 
 
 class Link:
@@ -35,11 +37,13 @@ class Link:
         self.sessions = 1
         self.idle_since = 0.0
 
-    def give(self, connection: socket.socket) -> bool:
-        """Hand the child its next connection; False if it has gone."""
+    def give(self, connection: socket.socket, remote: Address) -> bool:
+        """Hand the child its next connection, and say whose it is, which the kernel forgets when the client has gone already;
+        False if the child has gone.
+        """
         rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, _DESCRIPTOR.pack(connection.fileno()))]
         try:
-            self.socket.sendmsg([b"+"], rights, socket.MSG_NOSIGNAL)
+            self.socket.sendmsg([" ".join(map(str, remote)).encode()], rights, socket.MSG_NOSIGNAL)
         except OSError:
             return False
         self.sessions += 1
@@ -107,7 +111,7 @@ class Idle:
 
 
 def serve_on(
-    child: Child, visit: Visit, link: socket.socket, next_visit: Callable[[socket.socket], Visit]
+    child: Child, visit: Visit, link: socket.socket, next_visit: Callable[[socket.socket, Address], Visit]
 ) -> "NoReturn":
     """In the child: serve, and go on as long as the parent has connections and the programs let this process live.
 
@@ -134,13 +138,14 @@ def serve_on(
         try:
             os.fchdir(here)
             link.send(_STATUS.pack(code << 8), socket.MSG_NOSIGNAL)
-            connection = _next(link)
+            given = _next(link)
         except OSError:  # the parent has gone
             os._exit(code)
-        if connection is None:
+        if given is None:
             os._exit(0)
+        connection, remote = given
         try:
-            visit = next_visit(connection)
+            visit = next_visit(connection, remote)
         except OSError as error:
             connection.close()
             code = child.gone(error)
@@ -148,9 +153,11 @@ def serve_on(
             code = child.serve(visit)
 
 
-def _next(link: socket.socket) -> socket.socket | None:
-    """The next connection; None if there will not be one."""
-    data, rights, _, _ = link.recvmsg(1, socket.CMSG_SPACE(_DESCRIPTOR.size), socket.MSG_CMSG_CLOEXEC)
+def _next(link: socket.socket) -> tuple[socket.socket, Address] | None:
+    """The next connection, and whose it is; None if there will not be one."""
+    data, rights, _, _ = link.recvmsg(_LONGEST_ADDRESS, socket.CMSG_SPACE(_DESCRIPTOR.size), socket.MSG_CMSG_CLOEXEC)
     if not data or not rights:
         return None
-    return socket.socket(fileno=_DESCRIPTOR.unpack(rights[0][2])[0])
+    ip, port, *more = data.decode().split(" ")
+    remote = (ip, int(port), int(more[0]), int(more[1])) if more else (ip, int(port))
+    return socket.socket(fileno=_DESCRIPTOR.unpack(rights[0][2])[0]), remote

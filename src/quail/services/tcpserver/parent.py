@@ -13,6 +13,7 @@ import sys
 from _collections_abc import Callable
 
 from quail.errors import EXIT_TEMPORARY
+from quail.net.ucspi import Address
 from quail.oserrors import words
 from quail.services.tcpserver.again import Idle, Link, pair, serve_on
 from quail.services.tcpserver.child import NO_ADDRESS, Child, Visit, say, set_options, unable_to_run
@@ -107,7 +108,7 @@ class Parent:
         pid = 0
         try:
             if len(self._idle):
-                pid = self._handed(connection)
+                pid = self._handed(connection, remote)
             if not pid:
                 visit = Visit(connection, remote, self._settings, self._environ)
                 pid = self._spawned(visit) if self._spawn is not None else self._forked(visit)
@@ -133,10 +134,10 @@ class Parent:
             self._drop(unable_to_run(self._settings, error))
             return 0
 
-    def _handed(self, connection: socket.socket) -> int:
+    def _handed(self, connection: socket.socket, remote: Address) -> int:
         """The process id of a child that was waiting for a connection; 0 if there is none any more."""
         while (link := self._idle.take()) is not None:
-            if link.give(connection):
+            if link.give(connection, remote):
                 return link.pid
             self._let_go(link)
         return 0
@@ -172,8 +173,8 @@ class Parent:
             code = EXIT_TEMPORARY
         os._exit(code)
 
-    def _next_visit(self, connection: socket.socket) -> Visit:
-        return Visit(connection, connection.getpeername(), self._settings, self._environ)
+    def _next_visit(self, connection: socket.socket, remote: Address) -> Visit:
+        return Visit(connection, remote, self._settings, self._environ)
 
     def _watch(self, link: Link, pid: int) -> None:
         link.pid = pid
