@@ -43,7 +43,7 @@ def test_it(box):
     until(lambda: "out of order" in listed(box), lambda: listed(box))
     assert re.search(r"readproctitle service errors: \.+out of order", listed(box))
     environment = (broken.folder / "environment").read_text().splitlines()
-    names = {line.partition("=")[0] for line in environment} - {"PWD", "_", "QMAILHOME"}
+    names = {line.partition("=")[0] for line in environment} - {"PWD", "_"}
     assert names == {"PATH"}
     assert "PATH=/command:/usr/local/bin:/usr/local/sbin:/bin:/sbin:/usr/bin:/usr/sbin:/usr/X11R6/bin" in environment
     # Started again, as by init: what runs is stopped first, and runs again.

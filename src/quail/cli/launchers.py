@@ -26,6 +26,8 @@ _CHAINS = (
     "quail.programs.ucspi.", "quail.programs.daemontools.", "quail.programs.qmail.checkpassword",
     "quail.programs.qmail.config", "quail.programs.qmail.qmail_popup", "quail.programs.qmail.tcp_env",
 )  # fmt: skip
+# These serve no home: what they run may be of another one, and must not be told that it is of theirs.
+_OF_NO_HOME = ("quail.programs.ucspi.", "quail.programs.daemontools.", "quail.programs.cdb.")
 _LONGEST_SHEBANG = 127  # with its line feed, on Linux before 5.1 and most other systems
 
 
@@ -70,7 +72,7 @@ def text(name: str, module: str, home: str) -> bytes:
     lines = [*_first_lines(where), f"import sys;{search}"]
     if module not in _WITH_DEPENDENCIES and others:
         lines.append(f"sys.path+={others!r}")
-    if os.path.realpath(home) != os.path.realpath(DEFAULT_HOME):
+    if os.path.realpath(home) != os.path.realpath(DEFAULT_HOME) and not module.startswith(_OF_NO_HOME):
         # Not by os, of which a program from a bundle needs little (bundle_start.py).
         lines.append(
             f"import posix;posix.putenv('QMAILHOME',posix.environ.setdefault(b'QMAILHOME',{os.fsencode(home)!r}))"

@@ -60,6 +60,15 @@ def test_they_know_their_home_unless_another_is_named(home, tmp_path):
     assert f"unable to list {tmp_path}/other/control" in done.stderr.decode()
 
 
+@pytest.mark.parametrize("between", [[], ["nice"]])
+def test_what_a_tool_of_one_home_runs_may_be_of_another(home, tmp_path, between):
+    other = str(tmp_path / "other")
+    for each in (home, other):
+        launchers.write(each)
+    done = run(f"{home}/bin/pgrphack", *between, f"{other}/bin/qmail-showctl")
+    assert f"unable to list {other}/control" in done.stderr.decode()
+
+
 def test_the_classic_home_needs_no_variable():
     assert b"QMAILHOME" in launchers.text("qmail-queue", "quail.programs.qmail.qmail_queue", "/srv/mail")
     assert b"QMAILHOME" not in launchers.text("qmail-queue", "quail.programs.qmail.qmail_queue", "/var/qmail")
