@@ -13,9 +13,11 @@ _REMEDY = "correct users/assign and run qmail-newu"
 class Lookup:
     """One users/cdb for the life of a service: it may come, go and be replaced at any time, and each look-up sees that."""
 
-    __slots__ = ("_file", "_known", "_wildcards")
+    __slots__ = ("_file", "_known", "_required", "_wildcards")
 
-    def __init__(self, path: str = "users/cdb") -> None:
+    def __init__(self, path: str = "users/cdb", *, required: bool = False) -> None:
+        """`required`: there is nobody but those in the file, so that without it nobody's absence can be told."""
+        self._required = required
         self._file = Follower(path)
         self._known: Database | None = None
         self._wildcards = b""
@@ -24,10 +26,12 @@ class Lookup:
         """The owner, with `ext` completed by what a `+` line leaves open; None if no line speaks for this local part.
 
         An exact line comes first, then the longest `+` line. Letter case matters only in what is appended to ext.
-        TemporaryError if the file can't be read, ConfigError if it holds what no delivery can follow.
+        TemporaryError if the file can't be read, ConfigError if it is missed or holds what no delivery can follow.
         """
         database = self._file.current()
         if database is None:
+            if self._required:
+                raise ConfigError(self._file.path, 0, "does not exist", "call quail user rebuild")
             return None
         if database is not self._known:
             wildcards = database.get(b"")

@@ -21,7 +21,7 @@ class Owners:
     def __init__(self, system: bool, *, home: str, by_name: "ByName | None" = None) -> None:
         """`system`: whether control/mode says so. `home`: path. by_name: nss.by_name or its like."""
         self._system = system
-        self._lookup = Lookup(f"{home}/users/cdb")
+        self._lookup = Lookup(f"{home}/users/cdb", required=not system)
         self._by_name = by_name
 
     def find(self, local: bytes) -> Owner | None:

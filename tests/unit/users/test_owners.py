@@ -84,11 +84,16 @@ def test_lines_that_no_delivery_may_run_as_do_not_count_in_a_system_home(home, l
 def test_a_single_home_asks_no_name_service(home):
     by_name = machine(home)
     owners = Owners(False, home=str(home), by_name=by_name)
-    assert owners.find(b"joe") is None
     assigned(home, LINES)
     assert found(owners, b"boss") == (b"joe", b"-", b"boss")
     assert owners.find(b"joe") is None
     assert by_name.asked == []
+
+
+def test_a_single_home_without_the_file_knows_nobody_and_refuses_nobody(home):
+    """Its mailboxes are nowhere else: what a lost file says is not that nobody is there."""
+    with pytest.raises(ConfigError, match=r"users/cdb: does not exist.*quail user rebuild"):
+        Owners(False, home=str(home)).find(b"joe")
 
 
 def test_trouble_with_the_file_is_no_answer_whatever_the_accounts_say(home):
