@@ -157,8 +157,10 @@ def _address(path: str, number: int, place: str) -> tuple[str, int]:
     host, _, port = place.rpartition(":")
     six = host[:1] == "[" and host[-1:] == "]"
     address = host[1:-1] if six else host
+    remedy = "write an IP address and a port: 0.0.0.0:25, or [::1]:25 for IPv6"
+    if ip_version(place) == 4 or place[-1:] == "]":
+        raise ConfigError(path, number, f"{place} has no port", remedy)
     if ip_version(address) != (6 if six else 4):
-        remedy = "write an IP address and a port: 0.0.0.0:25, or [::1]:25 for IPv6"
         raise ConfigError(path, number, f"{place} does not begin with an IP address", remedy)
     if not (port.isascii() and port.isdigit() and len(port) <= 5 and int(port) < 65536):
         raise ConfigError(path, number, f"{place} does not end in a port", "write a number up to 65535 after the colon")
