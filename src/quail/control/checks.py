@@ -267,7 +267,7 @@ def _shown(name: bytes) -> str:
 
 
 def _stale(home: str) -> Iterator[Problem]:
-    """Compiled files that their source has overtaken."""
+    """Compiled files that their source has overtaken, or that nobody can read: those put mail off, or turn clients away."""
     folder = rules_folder(os.fsdecode(Control(f"{home}/control").line("mode") or b""))
     try:
         rules = [
@@ -286,11 +286,25 @@ def _stale(home: str) -> Iterator[Problem]:
             yield Problem(compiled, 0, WARNING, f"does not exist, so nothing of {source} counts yet", f"call {command}")
         elif built < written:
             yield Problem(compiled, 0, WARNING, f"is older than {source}", f"call {command}")
+        elif reason := _damage(os.path.join(home, compiled)):
+            yield Problem(compiled, 0, WARNING, f"is {reason}", f"call {command}")
 
 
 def _tcprules(home: str, source: str) -> str:
     path = os.path.join(home, source)
     return f"tcprules {path}.cdb {path}.tmp < {path}"
+
+
+def _damage(path: str) -> str:
+    """What keeps a cdb file from being read to its end; empty if nothing does, or it may not be looked into from here."""
+    try:
+        for _ in Reader(read_file(path) or b"").items():
+            pass
+    except PeerError as error:
+        return str(error)
+    except QuailError:
+        return "" if os.path.isfile(path) else "not a regular file"
+    return ""
 
 
 def _changed(path: str) -> float | None:

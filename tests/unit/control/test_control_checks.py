@@ -179,6 +179,22 @@ def test_compiled_files(home: str, source: str, compiled: str) -> None:
     assert check(home) == []
 
 
+@pytest.mark.parametrize("compiled", ["users/cdb", "etc/tcprules.d/qmail-smtp.cdb"])
+@pytest.mark.parametrize("kept", [0, 100, 2060])
+def test_compiled_files_that_are_damaged(home: str, compiled: str, kept: int) -> None:
+    maker = Maker()
+    maker.add(b"key", b"data")
+    put(home, {"users/cdb": "users/assign"}.get(compiled, compiled.removesuffix(".cdb")), b"")
+    put(home, compiled, maker.to_bytes()[:kept])
+    assert only(home) == (compiled, 0, WARNING, "is not a whole cdb file")
+
+
+def test_a_compiled_file_that_cannot_be_read(home: str) -> None:
+    put(home, "users/assign", b"")
+    os.mkdir(home + "/users/cdb")
+    assert only(home) == ("users/cdb", 0, WARNING, "is not a regular file")
+
+
 @pytest.mark.parametrize(
     ("virtual", "waiting"),
     [
