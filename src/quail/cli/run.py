@@ -21,8 +21,10 @@ _PATIENCE = 20.0  # seconds until the first message must have arrived
 @click.option(
     "--home", default="./var", show_default=True, metavar="DIR", help="The single home; made if it is missing."
 )
-@click.option("--smtp-port", type=int, help="This port for smtp instead of the one in control/listen.")
-@click.option("--pop3-port", type=int, help="The same for pop3.")
+@click.option(
+    "--smtp-port", type=click.IntRange(0, 65535), help="This port for smtp instead of the one in control/listen."
+)
+@click.option("--pop3-port", type=click.IntRange(0, 65535), help="The same for pop3.")
 def run(home: str, smtp_port: int | None, pop3_port: int | None) -> None:
     """Make a home if there is none, serve it, deliver a first message, and tell what to try."""
     here = os.getcwd()

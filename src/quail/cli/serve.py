@@ -41,8 +41,12 @@ class Started:
 
 
 @click.command()
-@click.option("--smtp-port", type=int, help="This port for smtp, for once, instead of the one in control/listen.")
-@click.option("--pop3-port", type=int, help="The same for pop3.")
+@click.option(
+    "--smtp-port",
+    type=click.IntRange(0, 65535),
+    help="This port for smtp, for once, instead of the one in control/listen.",
+)
+@click.option("--pop3-port", type=click.IntRange(0, 65535), help="The same for pop3.")
 @click.option("--stamp", is_flag=True, help="Begin log lines with the time of day; so on a terminal anyway.")
 @click.option(
     "--only",
