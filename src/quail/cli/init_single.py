@@ -98,8 +98,8 @@ def refuse_strangers(home: str) -> None:
         raise PermanentError(f"{home} is not a folder") from None
     if "control" in found:
         raise PermanentError(
-            f"{home} is a home of qmail or another program, and stays as it is: choose a new folder"
-            " (a later version can move a qmail home over)"
+            f"{home} is a home of qmail or another program, and stays as it is: choose a new folder, or move it"
+            " away and copy its control, alias and users into the new home (docs/compatibility.md)"
         )
     if found:
         raise PermanentError(f"{home} has other things in it: choose a new folder, or empty it")
