@@ -35,14 +35,16 @@ def update(home: str, change: Callable[[list[bytes]], list[bytes]], *, calls: Sy
     """Give users/append the lines that `change` makes of its lines, then make users/assign and users/cdb of them.
 
     Each file is replaced durably, in that order; after a crash between them the next call makes up for it. Returns what is
-    assigned now. ConfigError if users/append is malformed or users/assign has lines of somebody else, before anything is
-    changed; TemporaryError if a file can't be read or written.
+    assigned now. ConfigError if users/append is malformed or lost, or users/assign has lines of somebody else, before
+    anything is changed; TemporaryError if a file can't be read or written.
     """
     users = f"{home}/users"
     append, made, cdb = f"{users}/append", f"{users}/assign", f"{users}/cdb"
     try:
         with Lock(users, calls):
             before = _lines(_read(append))
+            if error := _lost(append, _read(made)):
+                raise error
             _refuse_to_overwrite(made, _read(made), before)
             after = change(before)
             text = b"".join(line + b"\n" for line in after)
@@ -107,9 +109,11 @@ def rebuild_of_accounts(
 
 
 def misfit(home: str) -> ConfigError | None:
-    """Why users/append does not count as it is: a malformed line, or one that users/assign does not have yet."""
+    """Why users/append does not count as it is: it is lost, a malformed line, or one that users/assign does not have yet."""
     path = f"{home}/users/append"
     lines = _lines(_read(path))
+    if error := _lost(path, _read(f"{home}/users/assign")):
+        return error
     try:
         _judge(b"".join(line + b"\n" for line in lines), path)
     except ConfigError as error:
@@ -119,6 +123,14 @@ def misfit(home: str) -> ConfigError | None:
         if line not in assigned:
             return ConfigError(path, number, "does not count yet: users/assign is older", "call quail user rebuild")
     return None
+
+
+def _lost(append: str, made: bytes) -> ConfigError | None:
+    """Nobody who removes the last mailbox removes the file: if users/assign was made of one that has gone, it was lost."""
+    if os.path.exists(append) or not _above(made) or not _is_ours(made, _MARK):
+        return None
+    remedy = "copy the lines above the dot of users/assign into it, or make it empty if nobody is to get mail any more"
+    return ConfigError(append, 0, "does not exist, though users/assign was made of it", remedy)
 
 
 def _passwd(entries: Iterable[Entry]) -> bytes:
@@ -191,9 +203,9 @@ def _must_be_gone(
         )
 
 
-def _is_ours(made: bytes) -> bool:
+def _is_ours(made: bytes, *marks: bytes) -> bool:
     body = b"".join(line + b"\n" for line in _above(made))
-    return _mark(body, _MARK) in made or _mark(body, _MARK_SYSTEM) in made
+    return any(_mark(body, mark) in made for mark in marks or (_MARK, _MARK_SYSTEM))
 
 
 def _above(made: bytes) -> list[bytes]:

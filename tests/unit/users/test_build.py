@@ -82,6 +82,28 @@ def test_lines_taken_out_of_append_by_hand_leave_assign_too(home):
     assert knows(home, b"sue")
 
 
+def test_users_are_not_forgotten_with_the_file_that_named_them(home):
+    """Mail for all of them would be returned."""
+    write(home, "append", JOE + b"\n" + SUE + b"\n")
+    build.rebuild(home)
+    os.unlink(f"{home}/users/append")
+    before = state(home)
+    for act in (
+        lambda: build.rebuild(home),
+        lambda: build.update(home, lambda lines: [*lines, b"=bob:bob:1:2:/home/bob:::"]),
+    ):
+        with pytest.raises(ConfigError, match="does not exist") as caught:
+            act()
+        assert caught.value.path == f"{home}/users/append"
+        assert state(home) == before
+    assert build.misfit(home).path == f"{home}/users/append"
+    # What the remedy says:
+    write(home, "append", read(home, "assign").partition(b".\n")[0])
+    assert build.rebuild(home)
+    assert knows(home, b"joe")
+    assert build.misfit(home) is None
+
+
 @pytest.mark.parametrize(
     ("made", "line"),
     [
