@@ -14,7 +14,6 @@ from collections.abc import Callable
 from quail.delivery import worker
 from quail.delivery.settings import Settings
 from quail.errors import PeerError
-from quail.message import logtext
 from quail.net.lspawn_protocol import (
     DEFERRED,
     DELIVERED,
@@ -162,7 +161,7 @@ class Pool:
                 self._lost(one, str(error))
                 return
             if report.letter == LOG:
-                self._log(f"delivery worker {one.pid}: {logtext.safe(report.text)}")
+                self._log(f"delivery worker {one.pid}: {os.fsdecode(report.text)}")
                 continue
             task = one.tasks.pop(report.tag, None)
             if task is not None:

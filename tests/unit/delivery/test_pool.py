@@ -10,7 +10,7 @@ from quail.control.table import TABLE
 from quail.delivery import pool as module
 from quail.delivery.pool import SLACK, Pool, Task
 from quail.delivery.settings import Settings
-from quail.net.lspawn_protocol import DEFERRED, decode_job, encode_job
+from quail.net.lspawn_protocol import DEFERRED, LOG, decode_job, encode_job, encode_report
 from quail.net.pollloop import Loop
 from quail.queue.journal import INLINE_BODY
 from quail.services.lspawn import MAX_BYTES, MAX_JOBS
@@ -112,6 +112,20 @@ class TestStuck:
             here.pass_time(1e6)
             assert here.reports == []
             assert here.pool._workers == []
+
+
+def test_what_a_worker_has_to_say_is_logged_as_it_is(monkeypatch):
+    def run(sock, _settings):
+        sock.sendall(encode_report(0, LOG, b"Maildir/new of joe: no space\xff"))
+        os._exit(0)
+
+    monkeypatch.setattr(module.worker, "run", run)
+    with house() as here:
+        here.give(1)
+        (pid,) = here.pool.children
+        while not here.lines:
+            here.loop.once(1)
+        assert here.lines[0] == f"delivery worker {pid}: Maildir/new of joe: no space\udcff"
 
 
 def test_a_connection_of_the_queue_has_room_for_all_deliveries():
