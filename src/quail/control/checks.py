@@ -20,6 +20,7 @@ from quail.message.routing import REMOTE, Routes
 
 ERROR, WARNING = "error", "warning"  # something stops or defers because of it; all runs, but hardly as intended
 
+_LIKE = 0.8  # of two names, by difflib: a letter or two apart
 DOMAIN_LISTS = ("locals", "rcpthosts", "morercpthosts", "percenthack", "virtualdomains")
 COMPILED = (  # source, what is made of it, by which command
     ("control/morercpthosts", "control/morercpthosts.cdb", "qmail-newmrh"),
@@ -44,7 +45,7 @@ def nearest(name: str) -> str | None:
     """The known file whose name is most like this one."""
     from difflib import get_close_matches  # noqa: PLC0415  only for people who mistype
 
-    return next(iter(get_close_matches(name, TABLE)), None)
+    return next(iter(get_close_matches(name, TABLE, cutoff=_LIKE)), None)
 
 
 def check(home: str) -> list[Problem]:
@@ -85,7 +86,12 @@ def _unknown(name: str) -> Iterator[Problem]:
     if name.startswith("."):
         return
     like = nearest(name)
-    yield _warn(name, 0, "nothing reads a file of this name", f"did you mean {like}?" if like else "remove it")
+    yield _warn(
+        name,
+        0,
+        "nothing reads a file of this name",
+        f"did you mean {like}?" if like else "remove it, unless another program does",
+    )
 
 
 def _file(directory: str, entry: Entry) -> Iterator[Problem]:
@@ -198,6 +204,10 @@ def _missing(present: list[str]) -> Iterator[Problem]:
 def _together(control: Control, present: list[str]) -> Iterator[Problem]:
     """What only shows in two files at once. Raises QuailError for a file that cannot be read."""
     accepted = {text.lower() for name in ("rcpthosts", "morercpthosts") for text in control.lines(name)}
+    if "rcpthosts" in present and "morercpthosts.cdb" not in present and not accepted:
+        yield _warn(
+            "rcpthosts", 0, "names no domain: no mail from outside is accepted", "add one, unless that is what you want"
+        )
     local = [text.lower() for text in control.lines("locals")]
     virtual = control.pairs("virtualdomains")
     for name in virtual:

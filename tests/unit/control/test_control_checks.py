@@ -95,6 +95,7 @@ def test_no_home_at_all(tmp_path) -> None:
         ("outgoingip", b"192.0.2.1", 0, "192.0.2.1 is not an address of this host: no mail goes out from it"),
         ("morercpthosts.cdb", b"x", 0, "is not a whole cdb file"),
         ("localz", b"x", 0, "nothing reads a file of this name"),
+        ("rcpthosts", b"", 0, "names no domain: no mail from outside is accepted"),
     ],
 )  # fmt: skip
 def test_one_mistake(home: str, name: str, data: bytes, line: int, reason: str) -> None:
@@ -221,3 +222,4 @@ def test_morercpthosts_cover_locals(home: str) -> None:
 def test_nearest() -> None:
     assert nearest("rcpthost") == "rcpthosts"
     assert nearest("zzzzzzzz") is None
+    assert nearest("domainkeys") is None
