@@ -3,6 +3,9 @@
 Lines end with LF. A field is a name of bytes 33 to 126, blanks perhaps, a colon, and the rest of its line with the lines
 after it that begin with a blank or a tab (RFC 5322 s2.2). The header ends at an empty line, or at a line that is no field:
 that one is the body's first. A line `From ...`, as mbox files have, becomes a field MBOX-Line (qmail-header(5)).
+
+Programs that end lines with CR LF, at least those of the header, as PHP's mail() does, have their CR kept in fields; the empty
+line is an empty line all the same, and not a line of the body that nobody has written and no DKIM signature covers.
 """
 
 from quail.errors import PermanentError
@@ -11,6 +14,7 @@ MAX_HEADER = 8 << 20  # bytes; as much as an envelope of the queue may have
 MAX_NAME = 998  # bytes before the colon; RFC 5322 s2.1.1 has no longer line
 
 _NAME = bytes(byte for byte in range(33, 127) if byte != ord(":"))
+_EMPTY = (b"\n", b"\r\n")
 
 
 class Field:
@@ -111,7 +115,7 @@ class Splitter:
 
     def _end(self, line: bytes, rest: bytes) -> bytes:
         self._close()
-        return (line if line == b"\n" else b"\n" + line) + rest
+        return (b"\n" if line in _EMPTY else b"\n" + line) + rest
 
 
 def _name(line: bytes) -> bytes:
