@@ -318,7 +318,19 @@ def _sync_names(calls: SystemCalls, moved: list[_Delivery], shared: int | None) 
         return
     for maildir, deliveries in maildirs.items():
         try:
-            sync_directory(calls, f"{maildir}/{_NEW}")
+            _sync_new(calls, maildir, deliveries[-1])
         except OSError as exc:
             for delivery in deliveries:
                 delivery.request.fail(TROUBLE, exc)
+
+
+def _sync_new(calls: SystemCalls, maildir: str, delivery: _Delivery) -> None:
+    try:
+        sync_directory(calls, f"{maildir}/{_NEW}")
+    except PermissionError:
+        # A folder that we may use but not read, as in a drop box: the message that is in it can be opened.
+        fd = calls.open(delivery.path(_NEW), os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            calls.syncfs(fd)
+        finally:
+            calls.close(fd)

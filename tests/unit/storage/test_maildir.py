@@ -258,6 +258,33 @@ def test_after_the_rename_a_failed_directory_sync_is_reported_and_the_file_stays
     assert contents(tmp_path / "bad") == [b"x"]
 
 
+class Closed(Calls):
+    """The folders of this Maildir can be used and not read, as those of a drop box."""
+
+    def open(self, path, flags, mode=0o777):
+        if flags & os.O_DIRECTORY:
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        return super().open(path, flags, mode)
+
+
+@pytest.mark.parametrize("count", [1, 5])
+def test_a_folder_that_can_not_be_read_is_synced_with_its_file_system(box, count):
+    calls = Closed()
+    requests = [Request(box, b"", b"x") for _ in range(count)]
+    deliver(calls, requests)
+    assert [request.error for request in requests] == [None] * count
+    assert contents(box) == [b"x"] * count
+    assert calls.names()[-2:] == ["open", "syncfs"]
+    assert calls.names().count("fsync") == count
+
+
+def test_a_folder_that_can_not_be_synced_either_way_is_reported_and_the_file_stays(box):
+    request = Request(box, b"", b"x")
+    deliver(Closed(("syncfs", None, errno.EIO)), [request])
+    assert request.error == TROUBLE
+    assert contents(box) == [b"x"]
+
+
 def test_a_name_taken_in_tmp_or_new_is_not_reused(box, monkeypatch):
     names = iter(["a", "b", "c"])
     monkeypatch.setattr(maildir, "unique_name", lambda: next(names))
