@@ -2,7 +2,7 @@
 
 Write users/assign for the accounts of a passwd file, with the lines of users/append. -o leave out accounts without a home (as
 without the option), -h stop at one, -H don't look at homes; -u take names with capitals, -U don't; -c the character
-between name and extension, -C no extensions; -/ keep dot-qmail files in ~/.qmail/. Exit 0, 100 if called wrongly, else 111.
+between name and extension, -C no extensions; -/ dot-qmail files are ~/.qmail-/EXT. Exit 0, 100 if called wrongly, else 111.
 """
 
 from quail.control.reader import Control, read_file
