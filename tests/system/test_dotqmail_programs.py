@@ -225,6 +225,30 @@ def test_others_do_not_wait_for_a_program(scene):
     assert reports(sock, 1) == {1: (b"K", b"done\ndid 0+0+1\n")}
 
 
+class Burst:
+    """Stands for a worker's socket, for what it is to get at once."""
+
+    def __init__(self):
+        self.data = b""
+
+    def sendall(self, data):
+        self.data += data
+
+
+def test_what_came_beyond_a_batch_does_not_wait_for_a_program(scene):
+    scene.dot_qmail("plain", b"./M/\n")
+    sock = scene.worker(limits={"worker.BATCH": 2})
+    burst = Burst()
+    fifo, started = scene.hang(burst, 1)
+    for tag in range(2, 7):
+        scene.send(burst, tag, "plain")
+    sock.sendall(burst.data)
+    told(started)
+    assert reports(sock, 5) == dict.fromkeys(range(2, 7), (b"K", b"did 1+0+0\n"))
+    tell(fifo, "done")
+    assert reports(sock, 1) == {1: (b"K", b"done\ndid 0+0+1\n")}
+
+
 def test_so_many_at_a_time_and_the_others_in_turn(scene):
     scene.dot_qmail("next", b"|cat > next; echo next\n")
     scene.dot_qmail("plain", b"./M/\n")

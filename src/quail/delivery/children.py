@@ -81,12 +81,15 @@ class Children:
         deadline = monotonic() + PATIENCE
         self._waiting.extend((deadline, delivery) for delivery in deliveries)
 
-    def wait(self) -> tuple[list[Delivery], list[bytes]]:
-        """Wait until there are deliveries with a report, or lines for the log (texts), or something on the socket."""
+    def wait(self, *, patient: bool = True) -> tuple[list[Delivery], list[bytes]]:
+        """Wait until there are deliveries with a report, or lines for the log (texts), or something on the socket.
+
+        patient: else only look.
+        """
         ended = self._begin()
         lines: list[bytes] = []
         timeout = max(0, self._waiting[0][0] - monotonic()) * 1000 if self._waiting else None
-        for fd, _ in self._poll.poll(0 if ended else timeout):
+        for fd, _ in self._poll.poll(timeout if patient and not ended else 0):
             child = self._running.get(fd)
             if child is None:
                 if self._log is not None and fd == self._log[0]:

@@ -58,6 +58,11 @@ class _Tasks:
         self._frames: list[bytes] = []
         self.ended = False  # lspawn has hung up
 
+    @property
+    def left(self) -> bool:
+        """Whether more have arrived than the last batch could take: the socket does not tell of those."""
+        return bool(self._frames)
+
     def take(self, *, wait: bool) -> list[Delivery]:
         """All tasks that are there, at most a batch; at least one, unless it is told not to wait, or at the end."""
         if not self._frames:
@@ -128,7 +133,7 @@ def _serve(sock: socket.socket, settings: Settings) -> None:
     tasks = _Tasks(sock)
     while not tasks.ended:
         if children.busy:
-            ended, lines = children.wait()
+            ended, lines = children.wait(patient=not tasks.left)
             for line in lines:
                 reports.log_text(line)
             if ended or lines:
