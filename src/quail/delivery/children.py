@@ -100,6 +100,7 @@ class Children:
             else:
                 self._bury(child)
                 ended.append(child.delivery)
+        ended += self._begin()  # nobody is put off while there is room: the worker may have been held up itself
         now = monotonic()
         while self._waiting and self._waiting[0][0] <= now:
             _, delivery = self._waiting.popleft()
