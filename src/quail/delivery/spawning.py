@@ -6,6 +6,7 @@ whoever still has its output open, a program in the background perhaps, is not w
 
 import os
 import select
+import signal
 import stat
 from collections.abc import Callable
 
@@ -119,7 +120,7 @@ class Spawner:
         try:
             os.set_blocking(output, False)
             pid = self._start(command, message, theirs)
-            child = _Child(command.number, pid, output)
+            child = _watched(command.number, pid, output)
         except (OSError, Refusal) as error:
             os.close(output)
             raise error if isinstance(error, Refusal) else Refusal(*NO_FORK) from error
@@ -158,6 +159,16 @@ class Spawner:
         self._forget(child.ended)
         self._numbers.remove(child.number)
         _write(encode_report(child.number, self._made_report(os.waitstatus_to_exitcode(status), bytes(child.text))))
+
+
+def _watched(number: int, pid: int, output: int) -> _Child:
+    """OSError, and then it does not go on: it is told as not begun, and is begun again."""
+    try:
+        return _Child(number, pid, output)
+    except OSError:
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+        raise
 
 
 def _write(data: bytes) -> None:
