@@ -186,15 +186,18 @@ class Maildrop:
         return True
 
     def _find_again(self) -> None:
-        """Look all messages' names up anew."""
-        there = {_unique(path): path for path in self._list()}
-        for index, unique in enumerate(self._uniques):
-            path = there.get(unique)
-            if path is None:
-                self._gone.add(index)
-            else:
+        """Look for what is not where it was. What another message has is not taken for it, should two have one unique name."""
+        listed = self._list()
+        present, known = set(listed), set(self._paths)
+        there = {_unique(path): path for path in listed if path not in known}
+        for index, path in enumerate(self._paths):
+            if path in present:
                 self._gone.discard(index)
-                self._paths[index] = path
+            elif (found := there.get(self._uniques[index])) is not None:
+                self._gone.discard(index)
+                self._paths[index] = found
+            else:
+                self._gone.add(index)
 
     def update(self, deleted: Collection[int]) -> list[OSError]:
         """End the session: remove these messages, move the others that are new to cur/, without flags. What was not removed.

@@ -119,6 +119,19 @@ def test_one_name_twice(maildir):
     assert names(maildir) == ["cur/a:2,", "new/a"]
 
 
+def test_one_name_twice_is_two_messages_still_after_a_look_for_another(maildir):
+    put(maildir, "new/a", b"1\n")
+    put(maildir, "cur/a:2,", b"22\n", OLD + 1)
+    put(maildir, "cur/b:2,", b"3\n", OLD + 2)
+    drop = Maildrop(maildir)
+    os.rename(f"{maildir}/cur/b:2,", f"{maildir}/cur/b:2,S")
+    assert [read(drop, index) for index in (2, 0, 1)] == [b"3\n", b"1\n", b"22\n"]
+    os.rename(f"{maildir}/new/a", f"{maildir}/cur/a:2,S")
+    assert read(drop, 0) == b"1\n"
+    assert drop.update([0]) == []
+    assert names(maildir) == ["cur/a:2,", "cur/b:2,S"]
+
+
 SIZES = [
     b"", b"\n", b"x", b"x\r", b"a\r\nb\n", b"." * 100, b"\r\n" * 300, b"line\n" * 70_000, b"x" * 262_143 + b"\r\ny",
     b"x" * 262_144, b"\r" * 262_144 + b"\n",
