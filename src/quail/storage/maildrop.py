@@ -22,6 +22,7 @@ _FOLDER = len(_NEW)
 _NAME = itemgetter(slice(_FOLDER, None))  # of a path
 _KIND = 0o170000  # of a file's mode
 _OPEN = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC  # nobody waits for a FIFO
+_ASTRAY = (errno.ELOOP, errno.ENOTDIR)  # of a symbolic link
 _LOOKS = 3  # for messages that are renamed while they are looked for
 _WORTH_SAVING = 64  # sizes that have been counted: fewer are counted again,
 _PART_WORTH_SAVING = 32  # and less than one in so many
@@ -77,6 +78,10 @@ class Maildrop:
                 except FileNotFoundError:
                     missing.append(path)
                     continue
+                except OSError as error:
+                    if error.errno in _ASTRAY:
+                        continue  # as one that leads nowhere: all others are there
+                    raise
                 if status.st_mode & _KIND == stat.S_IFREG and (before is None or status.st_mtime < before):
                     times.append(status.st_mtime_ns)
                     paths.append(path)

@@ -132,6 +132,15 @@ def test_one_name_twice_is_two_messages_still_after_a_look_for_another(maildir):
     assert names(maildir) == ["cur/a:2,", "cur/b:2,S"]
 
 
+def test_links_that_lead_to_no_file(maildir):
+    """One of them must not take all the others away."""
+    put(maildir, "cur/a:2,")
+    os.symlink("loop", f"{maildir}/cur/loop")
+    os.symlink("a:2,/below", f"{maildir}/cur/file")
+    os.symlink("nowhere", f"{maildir}/cur/nowhere")
+    assert Maildrop(maildir).uids() == [b"a"]
+
+
 SIZES = [
     b"", b"\n", b"x", b"x\r", b"a\r\nb\n", b"." * 100, b"\r\n" * 300, b"line\n" * 70_000, b"x" * 262_143 + b"\r\ny",
     b"x" * 262_144, b"\r" * 262_144 + b"\n",
