@@ -10,6 +10,8 @@ say.
 import binascii
 import os
 
+from quail.errors import TemporaryError
+
 PASSES, MEMORY, LANES = 2, 19 * 1024, 1  # MEMORY in KiB
 _SALT_BYTES, _HASH_BYTES = 16, 32
 _LENGTHS = range(8, 65), range(16, 65)  # of salt and hash, in bytes
@@ -32,14 +34,18 @@ def make(password: bytes) -> str:
 
 
 def matches(hashed: str, password: bytes) -> bool:
-    """Whether it is the hash of this password. `hashed` has been judged."""
-    from argon2.exceptions import VerificationError  # noqa: PLC0415
+    """Whether it is the hash of this password. `hashed` has been judged. TemporaryError if it can't be told, mostly for want
+    of memory.
+    """
+    from argon2.exceptions import VerificationError, VerifyMismatchError  # noqa: PLC0415
     from argon2.low_level import Type, verify_secret  # noqa: PLC0415
 
     try:
         return verify_secret(hashed.encode(), password, Type.ID)
-    except VerificationError:
+    except VerifyMismatchError:
         return False
+    except VerificationError as error:
+        raise TemporaryError(f"unable to check a password: {error}") from error
 
 
 def judge(hashed: str) -> None:

@@ -18,6 +18,8 @@ _FIRST_BUFFER = 1 << 12  # bytes
 _LAST_BUFFER = 1 << 20
 _DAY = 86_400
 _LIBRARIES = ("libcrypt.so.1", "libcrypt.so.2")
+_FIT = (0, 3, 4)  # what crypt_checksalt(3) says of settings that crypt takes: good, old-fashioned, too cheap
+_LONGEST = 512  # bytes from which libxcrypt takes no password
 # Of nobody's password, for machines whose libcrypt does not tell what it would make: six hundred times SHA-512's usual
 # rounds.
 _NOBODY = b"$6$rounds=656000$nVq1u2YcTzJ4xW0k$"
@@ -126,22 +128,38 @@ def _take(name: str) -> bool:
         return False
     library.crypt.argtypes = (ctypes.c_char_p, ctypes.c_char_p)
     library.crypt.restype = ctypes.c_char_p
+    if hasattr(library, "crypt_checksalt"):
+        library.crypt_checksalt.argtypes = (ctypes.c_char_p,)
     _crypt.append(library)
     return True
 
 
 def matches(hashed: bytes, password: bytes) -> bool:
-    """Whether it is crypt(3)'s hash of this password. Not for several threads."""
+    """Whether it is crypt(3)'s hash of this password; TemporaryError if it can't be told. Not for several threads."""
     if b"\0" in password or b"\0" in hashed:
         return False
     load()
-    made: bytes | None = _crypt[0].crypt(password, hashed)
-    # `*0` and the like are libcrypt's way to say that it does not know this kind of hash.
-    return made is not None and made[:1] != b"*" and hmac.compare_digest(made, hashed)
+    made = _hash(password, hashed)
+    return made is not None and hmac.compare_digest(made, hashed)
+
+
+def _hash(password: bytes, setting: bytes) -> bytes | None:
+    """What crypt(3) makes of it; None if that is nothing that it knows; TemporaryError if it has no memory for it."""
+    library = _crypt[0]
+    made: bytes | None = library.crypt(password, setting)
+    # `*0` and the like are libcrypt's way to say no. It gives no reason; of a kind that it knows only memory can be one.
+    if made is not None and made[:1] != b"*":
+        return made
+    known = hasattr(library, "crypt_checksalt") and library.crypt_checksalt(setting) in _FIT
+    if known and len(password) < _LONGEST:
+        raise TemporaryError("unable to check a password: libcrypt can't make the hash, for want of memory perhaps")
+    return None
 
 
 def match_nobody(password: bytes) -> None:
-    """Take as long as matches() does for an account whose password was set as this machine sets them today."""
+    """Take as long as matches() does for an account whose password was set as this machine sets them today; TemporaryError
+    as there.
+    """
     load()
     setting = _NOBODY
     if hasattr(_crypt[0], "crypt_gensalt"):  # libxcrypt: the kind that it prefers
@@ -149,4 +167,4 @@ def match_nobody(password: bytes) -> None:
         gensalt.argtypes = (ctypes.c_char_p, ctypes.c_ulong, ctypes.c_char_p, ctypes.c_int)
         gensalt.restype = ctypes.c_char_p
         setting = gensalt(None, 0, None, 0) or _NOBODY
-    _crypt[0].crypt(password.replace(b"\0", b""), setting)
+    _hash(password.replace(b"\0", b""), setting)

@@ -3,6 +3,8 @@
 import hashlib
 import hmac
 import os
+import subprocess
+import sys
 
 import pytest
 
@@ -211,6 +213,43 @@ def test_trouble_is_told(home, monkeypatch):
     os.chmod(f"{home}/users/passwords", 0o600)
     with pytest.raises(ConfigError):
         system(home, Machine(monkeypatch)).check(attempt(b"ann", "right"))
+
+
+_STARVED = """
+import os, resource, sys
+from quail.errors import TemporaryError
+from quail.users import argon, shadow
+argon.load()
+shadow.load()
+hashed = sys.argv[1]
+pages = int(open("/proc/self/statm").read().split()[0])
+limit = pages * os.sysconf("SC_PAGE_SIZE") + (2 << 20)
+resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+checks = {
+    "argon": [lambda: argon.matches(hashed, b"secret")],
+    "crypt": [lambda: shadow.matches(hashed.encode(), b"secret"), lambda: shadow.match_nobody(b"secret")],
+}
+for check in checks[sys.argv[2]]:
+    try:
+        print(check())
+    except TemporaryError as error:
+        print(error)
+"""
+_GREEDY = argon.NOBODY.replace("m=19456", "m=1048576")
+_YESCRYPT = "$y$jCT$zuorrO/t7psLfjaXrBJoz/$k4j7aLHJARsrTDNJPHRX8WQsm41UOah8MVqHfjMHl43"  # of 128 MiB
+
+
+@pytest.mark.parametrize(("kind", "hashed"), [("argon", _GREEDY), ("crypt", _YESCRYPT)])
+def test_no_memory_for_a_hash_is_no_wrong_password(kind, hashed):
+    """Else a busy machine tells people that their password is wrong, and counts it."""
+    if kind == "crypt":
+        shadow.load()
+        if not hasattr(shadow._crypt[0], "crypt_checksalt"):
+            pytest.skip("this libcrypt is no libxcrypt, or an old one")
+    done = subprocess.run([sys.executable, "-c", _STARVED, hashed, kind], capture_output=True, check=True, text=True)
+    said = done.stdout.splitlines()
+    assert len(said) == (2 if kind == "crypt" else 1)
+    assert all(line.startswith("unable to check a password: ") for line in said)
 
 
 # Time
