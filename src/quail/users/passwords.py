@@ -183,7 +183,9 @@ def put(home: str, record: Record, *, calls: SystemCalls = REAL) -> bool:
 
 def remove(home: str, name: bytes, *, calls: SystemCalls = REAL) -> bool:
     """Take the user's line away, durably; False if there was none. Errors as of put()."""
-    return bool(os.path.lexists(f"{home}/{PATH}") and _change(home, name, None, calls))
+    # What is no name could be the beginning of the first line, or of a comment.
+    there = is_name(name) and os.path.lexists(f"{home}/{PATH}")
+    return bool(there and _change(home, name, None, calls))
 
 
 def _change(home: str, name: bytes, add: "Callable[[list[bytes]], list[bytes]] | None", calls: SystemCalls) -> int:

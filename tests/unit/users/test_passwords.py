@@ -157,6 +157,15 @@ def test_put_and_remove(home):
     assert passwords.look_up(home, b"jane") is not None
 
 
+def test_what_is_no_name_is_not_removed(home):
+    """Least of all the first line, without which nobody could log in."""
+    data = text(b"#note of mine", LINE)
+    write(home, data)
+    for name in (b"#quail-passwords", b"#note", b""):
+        assert not passwords.remove(home, name)
+    assert passwords.read(home) == data
+
+
 def test_a_malformed_file_is_not_changed(home):
     data = text(b"broken", LINE)
     write(home, data)
