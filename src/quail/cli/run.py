@@ -47,7 +47,9 @@ def run(home: str, smtp_port: int | None, pop3_port: int | None) -> None:
 def _greet(what: Started, here: str, *, first: bool) -> None:
     """Never returns."""
     try:
-        name = mailboxes.rows(what.home)[0].name
+        name = next((row.name for row in mailboxes.rows(what.home) if row.maildir is not None), None)
+        if name is None:
+            return  # all mailboxes have been removed, and the log says what is served
         path = _send_first(what, name) if first else None
         sys.stdout.write(_screen(what, here, name, path))
         sys.stdout.flush()
@@ -84,8 +86,16 @@ def _me(what: Started) -> str:
     return (Control(f"{what.home}/control").line("me") or b"localhost").decode()
 
 
-def _and_pop3(what: Started) -> str:
-    return f", POP3 on {what.ports['pop3']}" if "pop3" in what.ports else ""
+def _sending(what: Started, to: str) -> list[str]:
+    """How to send a message, if this home takes any over SMTP."""
+    if "smtp" not in what.ports:
+        return []
+    host, _, port = what.ports["smtp"].split()[0].rpartition(":")
+    code = (
+        f"import smtplib; smtplib.SMTP('{host}', {port})"
+        f".sendmail('me@example.org', '{to}', 'Subject: hello\\n\\nhello')"
+    )
+    return [f"    send    swaks --server {host} --port {port} --to {to}", f'      or    python3 -c "{code}"']
 
 
 def _reading(what: Started, quail: str, home: str, name: str) -> list[str]:
@@ -102,22 +112,20 @@ def _reading(what: Started, quail: str, home: str, name: str) -> list[str]:
 def _screen(what: Started, here: str, name: str, path: str | None) -> str:
     """About ten lines for a person."""
     home = os.path.relpath(what.home, here)
-    host, _, port = what.ports["smtp"].split()[0].rpartition(":")
     maildir = os.path.join(home, "mail", name, "Maildir")
     program = os.path.normpath(os.path.join(here, sys.argv[0]))
     quail = os.path.relpath(program, here) if os.path.exists(program) else "quail"
-    code = (
-        f"import smtplib; smtplib.SMTP('{host}', {port})"
-        f".sendmail('me@example.org', '{name}@{_me(what)}', 'Subject: hello\\n\\nhello')"
-    )
+    to = f"{name}@{_me(what)}"
+    places = [
+        f"{label} on {what.ports[key]}, " for key, label in (("smtp", "SMTP"), ("pop3", "POP3")) if key in what.ports
+    ]
     lines = [
         "",
-        f"  Quail serves {home}: SMTP on {what.ports['smtp']}{_and_pop3(what)}, mail for {name}@{_me(what)}",
+        f"  Quail serves {home}: {''.join(places)}mail for {to}",
         f"  The first message is delivered: {os.path.relpath(path, here)}" if path else f"  Mail is kept in {maildir}",
         "",
         "  Try, in another terminal:",
-        f"    send    swaks --server {host} --port {port} --to {name}@{_me(what)}",
-        f'      or    python3 -c "{code}"',
+        *_sending(what, to),
         f"    read    mutt -f {shlex.quote(maildir)}",
         *_reading(what, quail, home, name),
         f"    look    {quail} --home {shlex.quote(home)} queue list",
