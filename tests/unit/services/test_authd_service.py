@@ -387,6 +387,23 @@ def test_at_the_end_whole_groups_are_killed(outside):
     assert (session.pid, True) in outside.killed
 
 
+def test_a_session_of_another_account_does_not_stop_the_end(outside, monkeypatch):
+    """Of a checkpassword that is set-uid, in a single home, whose owner may not send it signals."""
+    outside.session()
+    told = []
+
+    def not_ours(pid, _number):
+        told.append(pid)
+        raise PermissionError
+
+    monkeypatch.setattr(os, "kill", not_ours)
+    monkeypatch.setattr(os, "killpg", not_ours)
+    tag = outside.ask(b"joe")
+    outside.authd._terminate()
+    assert outside.verdicts() == [(tag, TROUBLE)]
+    assert set(told) == {process.pid for process in outside.forked}
+
+
 # Words
 
 

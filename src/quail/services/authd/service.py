@@ -163,7 +163,7 @@ class Authd:
         self._waiting.clear()
         self._kill_checks()
         for pid in self._sessions:
-            os.kill(pid, signal.SIGTERM)
+            _send(os.kill, pid, signal.SIGTERM)
 
     def _reread(self) -> None:
         try:
@@ -451,10 +451,14 @@ class Authd:
 def _kill(pid: int, *, group: bool) -> None:
     """A child of ours that has not been reaped, so that the number is still its own; group: and what it has started."""
     for kill in (os.killpg, os.kill) if group else (os.kill,):
-        try:
-            kill(pid, signal.SIGKILL)
-        except (ProcessLookupError, PermissionError):
-            pass  # it has no group before setsid(2); in a single home it may be set-uid
+        _send(kill, pid, signal.SIGKILL)
+
+
+def _send(kill: Callable[[int, int], None], pid: int, number: int) -> None:
+    try:
+        kill(pid, number)
+    except (ProcessLookupError, PermissionError):
+        pass  # it has no group before setsid(2); in a single home it may be set-uid
 
 
 def _who(one: Request | _Session) -> str:
