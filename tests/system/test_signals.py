@@ -24,6 +24,18 @@ def test_stops_with_exit_code_0(server, number):
     assert not left & {"pids.json", "ports.json"}
 
 
+def test_started_without_input_and_output(make_server):
+    """As by `setsid quail serve <&- >&-`: what is opened first must not be taken for them."""
+    server = make_server()
+    command = [*QUAIL, "serve", "--home", str(server.path)]
+    server.spawn = lambda *_: subprocess.Popen(
+        ["sh", "-c", 'exec "$@" <&- >&-', "sh", *command], stderr=subprocess.PIPE, start_new_session=True
+    )
+    server.start()
+    for pid in server.every_pid():
+        assert [os.readlink(f"/proc/{pid}/fd/{fd}") for fd in (0, 1)] == ["/dev/null"] * 2
+
+
 def test_ctrl_c_reaches_the_whole_group_and_acts_once(server):
     """The terminal sends INT to all processes: only serve obeys, and mail on its way arrives."""
     server.end(server.send("joe@localhost"))

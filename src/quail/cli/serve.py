@@ -20,6 +20,7 @@ from quail.oserrors import words
 from quail.storage import tcpto
 from quail.storage.calls import prepare_syncfs
 from quail.storage.durable import replace_file
+from quail.supervise.descriptors import fill_standard
 from quail.supervise.log import LineLog
 from quail.supervise.logprogram import LogProgram
 from quail.supervise.tree import Member, Tree
@@ -94,6 +95,7 @@ def serve_home(
     process_name: what ps shows of this process.
     """
     must_be_home(home)
+    fill_standard()
     os.chdir(home)
     home = os.getcwd()
     _refuse_foreign_home(home)

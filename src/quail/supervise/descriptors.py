@@ -1,4 +1,6 @@
-"""Which descriptors a child has that is forked and never exec'd: what exec would have closed, it must close itself."""
+"""Which descriptors a process has, and a child that is forked and never exec'd: what exec would have closed, it must close
+itself.
+"""
 
 import os
 
@@ -11,6 +13,15 @@ def close_others(kept: set[int]) -> None:
     for fd in sorted({fd for fd in kept if fd >= _FIRST} | {os.sysconf("SC_OPEN_MAX")}):
         os.closerange(begin, fd)
         begin = fd + 1
+
+
+def fill_standard() -> None:
+    """Where 0, 1 or 2 is closed it becomes the null device: else a socket or a lock would get that number, and lose it again
+    in a child that gives its own meaning to it.
+    """
+    while (fd := os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)) < _FIRST:
+        os.set_inheritable(fd, True)
+    os.close(fd)
 
 
 def inherited() -> set[int]:
