@@ -85,11 +85,11 @@ def _own_name() -> str:
 
 
 def refuse_strangers(home: str) -> None:
-    """Raise PermanentError unless there is nothing, an empty folder, or the work of an interrupted init."""
+    """Raise PermanentError unless there is nothing, an empty folder or file system, or the work of an interrupted init."""
     if os.path.lexists(f"{home}/control/.mode.new"):
         return
     try:
-        found = os.listdir(home)
+        found = [name for name in os.listdir(home) if name != "lost+found"]
         if found == ["control"] and os.listdir(f"{home}/control") in ([], [".mode.new.tmp"]):
             return  # interrupted while the mark was made
     except FileNotFoundError:

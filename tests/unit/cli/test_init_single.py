@@ -145,6 +145,13 @@ def test_a_caller_without_a_name(home: str, monkeypatch) -> None:
     assert os.path.isdir(f"{home}/mail/me/Maildir/new")
 
 
+def test_a_disk_of_its_own(home: str) -> None:
+    """Whose file system has made a folder for what it may find lost, before anybody else has made anything."""
+    os.makedirs(f"{home}/lost+found")
+    assert init_single(home, name="joe") == "joe"
+    assert os.path.isdir(f"{home}/lost+found")
+
+
 def test_bad_name_makes_nothing(home: str) -> None:
     with pytest.raises(UsageError):
         init_single(home, name="a b")
