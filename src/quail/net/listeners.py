@@ -57,7 +57,7 @@ def _why(service: str, address: str, port: int, error: OSError) -> str:
         )
     if error.errno == errno.EACCES:
         return f"port {port}, wanted for {service}, needs root; choose one above 1023 in control/listen"
-    if error.errno == errno.EADDRNOTAVAIL:
+    if error.errno in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):
         return f"{address}, wanted for {service}, is no address of this machine; correct the line in control/listen"
     return f"unable to listen on {address}:{port} for {service}: {error.strerror}"
 

@@ -44,6 +44,19 @@ def connect(path):
         sock.connect(path)
 
 
+@pytest.mark.parametrize("number", [errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT])
+def test_an_address_that_the_machine_has_not(monkeypatch, number):
+    """Such as [::], once IPv6 has been switched off: by sysctl the one, on the kernel's command line the other."""
+
+    def refuse(_address):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(listeners, "_socket_for", refuse)
+    with pytest.raises(listeners.TemporaryError) as raised:
+        listeners.bind_tcp("smtp", "::", 25)
+    assert str(raised.value) == "::, wanted for smtp, is no address of this machine; correct the line in control/listen"
+
+
 @pytest.mark.parametrize("umask", [0, 0o022, 0o077])
 def test_everybody_may_connect_to_a_path_and_workers_share_it(here, umask):
     before = os.umask(umask)
