@@ -4,7 +4,7 @@ docs/decisions/0019-guessing.md says why so.
 Failures are counted for each address (of IPv6 for each /64), for each user, and for each pair of the two. Counts age by
 themselves. A right password takes back no more than what its own pair has brought: else whoever has an account could wash an
 address clean between guesses at others, and each look of a user for mail the user's own count. The same wrong password again
-is no new guess; it counts for its pair alone.
+is no new guess; it counts for its pair alone, and no other password of the pair is refused for it.
 
 Attempts that are being judged count as if they had failed already: who tries many at once gets no more guesses by that.
 
@@ -168,18 +168,22 @@ class Guard:
     def __len__(self) -> int:
         return sum(len(table) for table in (self._addresses, self._users, self._pairs)) + len(self._trust)
 
-    def begin(self, peer: str, user: bytes, now: float) -> float:
+    def begin(self, peer: str, user: bytes, now: float, secret: bytes | None = None) -> float:
         """0.0: the password may be judged; else as refused_for()."""
-        seconds = self.refused_for(peer, user, now)
+        seconds = self.refused_for(peer, user, now, secret)
         if seconds == 0.0:
             for table, key in self._counted(peer, user):
                 table.begin(key)
         return seconds
 
-    def refused_for(self, peer: str, user: bytes, now: float) -> float:
-        """Seconds until this user may try again from this address; 0.0: now; BUSY: when others have been judged."""
+    def refused_for(self, peer: str, user: bytes, now: float, secret: bytes | None = None) -> float:
+        """Seconds until this user may try again from this address, with this password if one is given; 0.0: now; BUSY: when
+        others have been judged.
+        """
         counted = self._counted(peer, user)
         waits = [table.refused_for(key, now) for table, key in counted]
+        if waits[-1] > 0.0 and secret is not None and self._is_fresh(counted[-1][1], secret, now):
+            waits[-1] = 0.0
         longest = max(waits)
         if longest == 0.0 and BUSY not in waits:
             return 0.0
@@ -189,14 +193,20 @@ class Guard:
             return 0.0 if self._pairs.being_judged(pair) < left else BUSY
         return longest if longest > 0.0 else BUSY
 
+    def _is_fresh(self, pair: bytes, secret: bytes, now: float) -> bool:
+        """Whether the pair is refused for repetitions alone, of another password than this: it is the user's own old device
+        that repeats, and the user may be next to it.
+        """
+        count = self._pairs.get(pair, now)
+        return count is not None and count.guesses < REFUSED_FROM and _mark(secret) != count.last
+
     def failed(self, peer: str, user: bytes, secret: bytes, now: float) -> float:
         """Count a wrong password; seconds that the answer is to wait."""
         *shared, (pairs, pair) = self._end(peer, user)
         self._trust.fail(pair)
         delays = [pairs.fail(pair, now)]
         count = pairs.touch(pair, now)
-        # Sixteen bits of a hash with a seed of this process tell nothing of the password, and nobody can aim at them.
-        mark = hash(secret) & 0xFFFF
+        mark = _mark(secret)
         if mark != count.last:
             count.last = mark
             count.guesses += 1
@@ -227,3 +237,8 @@ class Guard:
         """What an attempt counts for; the pair last."""
         address, name = network(peer), user.lower()[:_KEY]
         return (self._addresses, address), (self._users, name), (self._pairs, address + b" " + name)
+
+
+def _mark(secret: bytes) -> int:
+    """Sixteen bits of a hash with a seed of this process tell nothing of the password, and nobody can aim at them."""
+    return hash(secret) & 0xFFFF

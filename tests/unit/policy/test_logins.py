@@ -129,6 +129,34 @@ def test_the_telephone_does_not_keep_out_its_owner_either():
     assert guard.refused_for(A, b"joe", 36_000) == 0
 
 
+def test_nor_in_the_morning():
+    """When the owner has not been there all night, nor logged in since."""
+    guard = Guard()
+    guard.succeeded(A, b"jane", 0)
+    for minute in range(600):
+        if guard.begin(A, b"jane", minute * 60, b"last year's") == 0:
+            guard.failed(A, b"jane", b"last year's", minute * 60)
+    assert guard.begin(A, b"jane", 36_000, b"last year's") > 0
+    assert guard.begin(A, b"jane", 36_000, b"right") == 0
+    guard.succeeded(A, b"jane", 36_000)
+    assert guard.begin(A, b"jane", 36_001, b"last year's") == 0
+
+
+def test_repetitions_bring_no_guesses():
+    """Each guess four times, and with the next one whenever that is not refused: not more of them than without."""
+    guard = Guard()
+    now, guesses = 500.0, 0
+    while now < 86_900:
+        secret = b"%d" % guesses
+        if guard.begin(A, b"jane", now, secret) == 0:
+            guesses += 1
+            for _ in range(4):
+                guard.failed(A, b"jane", secret, now)
+                guard.begin(A, b"jane", now, secret)
+        now += 7
+    assert guesses <= 10 + 24 * 10 + 6
+
+
 def test_whoever_has_been_here_before_is_let_in():
     guard = Guard()
     guard.succeeded(A, b"jane", 0)

@@ -171,3 +171,5 @@ def test_the_same_wrong_password_again_keeps_nobody_else_out(desk):
     assert desk.lines.count("192.0.2.1 log-in of jane: failed") == 10
     desk.attempt(b"joe")
     assert desk.judge(ACCEPTED) == 1
+    desk.attempt(b"jane", b"this year's")
+    assert desk.judge(ACCEPTED) == 1

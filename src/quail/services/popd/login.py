@@ -74,7 +74,7 @@ class PopConnection(Session["Popd", Login]):
         if transport.get_write_buffer_size():  # the client does not read, and replies would come out of order
             self.close()
             return
-        seconds = service.guard.begin(self._peer, user, now)
+        seconds = service.guard.begin(self._peer, user, now, secret)
         if seconds == BUSY:
             since = now if since is None else since
             if now - since < LONGEST_HELD and not service.stopping:
