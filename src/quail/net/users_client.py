@@ -83,11 +83,13 @@ class UsersClient:
         if not self._unsent:
             return
         if self._stream is None:
-            sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK)
+            sock = None
             try:
+                sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK)
                 sock.connect(self._path)
-            except OSError:  # the service is down and its backlog full, or it was never started: tick() tries again
-                sock.close()
+            except OSError:  # nobody takes it, or there are no more descriptors: tick() tries again
+                if sock is not None:
+                    sock.close()
                 return
             self._stream = FrameStream(self._loop, sock, MAX_REPLY, self._read, self._lost)
         while self._unsent:

@@ -134,6 +134,23 @@ def test_no_socket_at_all(service):
     assert [letter for _, letter, _ in service.answers] == [TROUBLE]
 
 
+def test_when_descriptors_run_out_it_is_asked_later(service, monkeypatch):
+    """An exception here would be the end of lspawn."""
+
+    def none_left(*_args):
+        raise OSError(24, "Too many open files")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("quail.net.users_client.socket.socket", none_left)
+        service.client.ask(b"joe")
+        service.client.tick()
+    service.client.tick()
+    service.accept()
+    (question,) = service.questions(1)
+    service.answer(encode(question.tag, UNKNOWN, b""))
+    assert service.answers == [(b"joe", UNKNOWN, b"")]
+
+
 def test_late_or_invented_answers_are_dropped(service):
     service.client.ask(b"joe")
     service.accept()

@@ -246,3 +246,32 @@ def test_no_descriptor_is_left_when_the_queue_does_not_listen(tmp_path, monkeypa
     asyncio.run(run())
     assert len(made) == 3
     assert all(sock.fileno() == -1 for sock in made)
+
+
+def test_without_a_descriptor_left_the_message_is_put_off_and_the_next_one_is_not(tmp_path, monkeypatch):
+    """A connection that could not even be begun must not keep the messages of all sessions from then on."""
+    monkeypatch.chdir(tmp_path)
+
+    def none_left(*_args):
+        raise OSError(24, "Too many open files")
+
+    async def run():
+        pool = HandoffPool(asyncio.get_running_loop(), "queue.sock")
+        whole, streamed = Borrower(), Borrower()
+        with monkeypatch.context() as patch:
+            patch.setattr(module.socket, "socket", none_left)
+            pool.submit(b"x", whole)
+            broken = pool.acquire(streamed)
+            await asyncio.gather(*pool._tasks, return_exceptions=True)
+        assert whole.replies == streamed.replies == gone()
+        with socket.socket(socket.AF_UNIX) as listener:
+            listener.bind("queue.sock")
+            listener.listen()
+            pool.submit(b"x", Borrower())
+            assert pool.acquire(Borrower()) is not broken
+            await asyncio.gather(*pool._tasks)
+            for _ in range(2):
+                listener.accept()[0].close()
+        pool.close()
+
+    asyncio.run(run())

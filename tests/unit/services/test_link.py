@@ -265,6 +265,20 @@ def test_when_descriptors_run_out_the_delivery_waits(desk, lspawn, monkeypatch):
     assert desk.link.start(delivery(2))
 
 
+def test_when_descriptors_run_out_it_connects_later(desk, monkeypatch):
+    def none_left(*_args):
+        raise OSError(24, "Too many open files")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("quail.services.queue.link.socket.socket", none_left)
+        desk.link.connect()
+    lspawn = Lspawn()
+    desk.loop.pass_time(0.2)
+    lspawn.accept()
+    assert desk.link.start(delivery(1))
+    lspawn.close()
+
+
 def test_closed_for_good(desk, lspawn):
     desk.connect(lspawn)
     desk.link.close()

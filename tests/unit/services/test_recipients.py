@@ -1,6 +1,7 @@
 """smtpd's questions to the users service: answers in any order, remembered only if yes, and nobody waits for ever."""
 
 import asyncio
+import socket
 
 import pytest
 from tests.unit.services.stepping import FakeTransport, SteppedLoop
@@ -150,5 +151,29 @@ def test_over_a_real_socket(tmp_path, monkeypatch):
         client.close()
         server.close()
         await asyncio.wait_for(over, 30)
+
+    asyncio.run(run())
+
+
+def test_when_descriptors_run_out_it_connects_later(tmp_path, monkeypatch):
+    """Else no recipient could be told any more until the worker starts again."""
+    monkeypatch.chdir(tmp_path)
+
+    def none_left(*_args):
+        raise OSError(24, "Too many open files")
+
+    async def run():
+        client = Recipients(asyncio.get_running_loop(), "users.sock")
+        with monkeypatch.context() as patch:
+            patch.setattr(module.socket, "socket", none_left)
+            client.ask(b"a@x", lambda _letter, _text: None)
+            await asyncio.gather(client._connecting, return_exceptions=True)
+        with socket.socket(socket.AF_UNIX) as listener:
+            listener.bind("users.sock")
+            listener.listen()
+            client.sweep()
+            await client._connecting
+            listener.accept()[0].close()
+        client.close()
 
     asyncio.run(run())

@@ -182,12 +182,14 @@ class HandoffPool:
         return handoff
 
     async def _connect(self, handoff: Handoff) -> None:
-        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK)
+        sock = None
         try:
+            sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK)
             sock.connect(self._path)
             await self._loop.create_unix_connection(lambda: handoff, sock=sock)
-        except OSError:
-            sock.close()
+        except OSError:  # the queue is down, or there are no more descriptors
+            if sock is not None:
+                sock.close()
             handoff.failed()
 
     def give_back(self, handoff: Handoff) -> None:

@@ -50,12 +50,14 @@ class Recipients(asyncio.Protocol):
             self._connecting = self._loop.create_task(self._connect())
 
     async def _connect(self) -> None:
-        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK)
+        sock = None
         try:
+            sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK)
             sock.connect(self._path)
             await self._loop.create_unix_connection(lambda: self, sock=sock)
-        except OSError:
-            sock.close()
+        except OSError:  # users is down, or there are no more descriptors: sweep() tries again
+            if sock is not None:
+                sock.close()
         finally:
             self._connecting = None
 

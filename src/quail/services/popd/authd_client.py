@@ -60,11 +60,13 @@ class AuthdClient:
     def _connect(self) -> bool:
         if self._sock is not None:
             return True
-        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK)
+        sock = None
         try:
+            sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK)
             sock.connect(self._path)
-        except OSError:  # authd is down, and its backlog full: sweep() tries again
-            sock.close()
+        except OSError:  # authd is down, and its backlog full, or there are no more descriptors: sweep() tries again
+            if sock is not None:
+                sock.close()
             return False
         self._sock = sock
         self._splitter = Splitter(MAX_VERDICT)

@@ -106,11 +106,13 @@ class Link:
         """Now, and again until it works."""
         if self._closed:
             return
-        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK)
+        sock = None
         try:
+            sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK)
             sock.connect(self._wire.path)
         except OSError as error:
-            sock.close()
+            if sock is not None:
+                sock.close()
             if not self._complained:
                 self._complained = True
                 self._log(f"alert: oh no! no connection to {self._wire.path}: {error}; trying again")
