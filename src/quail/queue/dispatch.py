@@ -126,7 +126,10 @@ class Dispatcher:
         store = self._store
         try:
             stored = store.read(number, body=False)
-        except (OSError, TemporaryError, PeerError) as error:
+        except OSError as error:
+            self._read_later(number, _CHANNELS, error)
+            return
+        except (TemporaryError, PeerError) as error:
             self._log(f"alert: message {number} cannot be read, it is left alone: {error}")
             return
         message = self._make(number, stored.accepted, stored.time, stored.size)
@@ -138,8 +141,12 @@ class Dispatcher:
             else:
                 for destination in message.destinations(channel):
                     self.channels[channel].add(destination, number, fresh=not retry[channel])
+        self._settle_if_nobody_is_left(message)
+
+    def _settle_if_nobody_is_left(self, message: Active) -> None:
+        """Of one that has just been read back: its bounce, or its end, may be all that is missing."""
         if not message.left:
-            self._active[number] = message
+            self._active[message.number] = message
             self._settle_if_done(message)
 
     def _make(self, number: int, accepted: Accepted, time: int, size: int) -> Active:
@@ -203,9 +210,7 @@ class Dispatcher:
                 state.held.add(number)
                 self._submit(Entry(records.HELD, number, int(self._now() * 1e6)))
             except (OSError, TemporaryError, PeerError) as error:
-                self._log(f"warning: trouble reading message {number}: {error}; will try again later")
-                for channel in _CHANNELS:
-                    self._set_timer(number, channel, int(self._now()) + TROUBLE_DELAY)
+                self._read_later(number, _CHANNELS, error)
         if message is not None:
             self._forget_if_idle(message)
         return None
@@ -396,6 +401,11 @@ class Dispatcher:
     def _set_timer(self, number: int, channel: str, when: int) -> None:
         self._timers.set(number, remote=channel == REMOTE, when=when)
 
+    def _read_later(self, number: int, channels: tuple[str, ...], error: Exception) -> None:
+        self._log(f"warning: trouble reading message {number}: {error}; will try again later")
+        for channel in channels:
+            self._set_timer(number, channel, int(self._now()) + TROUBLE_DELAY)
+
     def next_timer(self) -> int | None:
         """When tick() has something to do, in seconds since 1970."""
         return self._timers.next()
@@ -427,12 +437,12 @@ class Dispatcher:
             try:
                 stored = self._store.read(number, body=False)
             except (OSError, TemporaryError, PeerError) as error:
-                self._log(f"warning: trouble reading message {number}: {error}; will try again later")
-                self._set_timer(number, channel, int(self._now()) + TROUBLE_DELAY)
+                self._read_later(number, (channel,), error)
                 return
             message = self._make(number, stored.accepted, stored.time, stored.size)
             for destination in message.destinations(channel):
                 self.channels[channel].add(destination, number, fresh=False)
+            self._settle_if_nobody_is_left(message)
             return
         message.tried = {n for n in message.tried if n in message.left and message.left[n][0] != channel}
         message.new_turns()

@@ -101,6 +101,24 @@ def test_links_pipes_and_folders_are_refused_without_waiting(drop, folder, tmp_p
     assert open_files() == before
 
 
+@pytest.mark.parametrize("call", ["open", "fstat"])
+def test_a_message_that_cannot_be_read_now_is_tried_again(folder, lines, call):
+    """There may be no descriptors left for a while: an operator who is told that it is no message would remove it."""
+    calls = Quick()
+    drop = Drop(calls, str(folder), lines.append)
+    name = put(folder)
+    before = open_files()
+    setattr(calls, call, FailingAt(call)._fail)
+    for _ in range(2):
+        assert drop.scan() == [name]
+        assert drop.open(name) is None
+    assert lines == [f"warning: {folder}/{name}: [Errno 28] No space left on device; will try again later"]
+    assert open_files() == before
+    delattr(calls, call)
+    assert drop.scan() == [name]
+    assert read(drop.open(name)) == b"body\n"
+
+
 def test_a_file_that_has_gone_is_nothing_to_talk_about(drop, lines):
     assert drop.open("new.gone") is None
     drop.remove("new.gone")

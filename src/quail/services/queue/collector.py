@@ -132,7 +132,8 @@ class Collector:
                     return
         except OSError as error:
             self._intake.abandon(incoming)
-            incoming.refusal = b"D" + str(error).encode(errors="replace")
+            incoming.refusal = b"Z"
+            self._drop.put_off(dropped.name, str(error))
         self._close(dropped)
         self._intake.end(incoming)
 

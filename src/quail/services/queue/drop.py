@@ -5,6 +5,7 @@ following links and without waiting, must be a regular file with one link, and b
 into the journal first and unlinked after.
 """
 
+import errno
 import os
 import stat
 import time
@@ -24,6 +25,8 @@ ABANDONED_AFTER = 129_600  # seconds; longer than an injector lives (qmail-queue
 _PREFIX = "new."
 _UNFINISHED = "tmp."
 _CHUNK = 1 << 16
+# What opening says of links, sockets, and files that their owner keeps from us; any other trouble may pass.
+_NEVER = (errno.ELOOP, errno.ENXIO, errno.EACCES, errno.EPERM)
 
 
 class Dropped:
@@ -97,7 +100,10 @@ class Drop:
         except FileNotFoundError:
             return None
         except OSError as error:
-            self.refuse(name, str(error))
+            if error.errno in _NEVER:
+                self.refuse(name, str(error))
+            else:
+                self.put_off(name, str(error))
             return None
         try:
             status = self._calls.fstat(fd)
@@ -111,7 +117,11 @@ class Drop:
                 return None
             size = int.from_bytes(_exactly(fd, 4), "big")
             envelope = decode_envelope(_exactly(fd, size))
-        except (OSError, PeerError) as error:
+        except OSError as error:
+            self._calls.close(fd)
+            self.put_off(name, str(error))
+            return None
+        except PeerError as error:
             self._calls.close(fd)
             self.refuse(name, str(error))
             return None
