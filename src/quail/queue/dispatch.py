@@ -287,7 +287,7 @@ class Dispatcher:
         message = group.message
         message.in_flight.discard(recipient)
         now = self._now()
-        if letter == b"Z" and now > message.birth + self.rules.lifetime:
+        if letter == b"Z" and group.began > message.birth + self.rules.lifetime:
             letter, text = b"D", text + _TOO_LONG
         if letter == b"K":
             self._log(f"delivery {number}: success: {safe(text)}")

@@ -128,13 +128,15 @@ def test_after_alarm_the_next_try_is_by_age(bench):
 
 def test_too_long_in_the_queue(bench):
     bench.accept(b"joe@here")
-    bench.clock += WEEK + 1
+    bench.report(b"Z", b"mailbox locked\n")
+    bench.settle_all()
+    bench.wait(WEEK + 1)
     bench.report(b"Z", b"mailbox locked\n")
     assert bench.kinds() == [records.FAILED]
     expected = b"mailbox locked\nI'm not going to try again; this message has been in the queue too long.\n"
     assert bench.entries[0].envelope == b"0\0" + expected
     assert any(
-        line == "delivery 1: failure: mailbox_locked/I'm_not_going_to_try_again;_this_message_has_been_in_the_queue"
+        line == "delivery 2: failure: mailbox_locked/I'm_not_going_to_try_again;_this_message_has_been_in_the_queue"
         "_too_long./"
         for line in bench.lines
     )
@@ -145,6 +147,18 @@ def test_within_its_lifetime_a_deferral_stays_one(bench):
     bench.clock += WEEK
     bench.report(b"Z")
     assert bench.kinds() == [records.DEFERRED]
+
+
+def test_a_try_that_began_in_time_is_not_the_last(bench):
+    """The last one comes after the lifetime (facts 7.3), whether a host has kept us waiting or the clock was set right."""
+    bench.accept(b"joe@here")
+    bench.clock += WEEK + 1
+    bench.report(b"Z")
+    assert bench.kinds() == [records.DEFERRED]
+    bench.settle_all()
+    bench.wait(WEEK)
+    bench.report(b"Z")
+    assert bench.kinds() == [records.FAILED]
 
 
 def test_words_of_a_mangled_report(bench):
