@@ -112,6 +112,15 @@ def test_malformed_control_files_leave_the_old_ones_in_force(desk):
     assert said(desk.connect()[1]) == b"421"
 
 
+def test_one_malformed_file_leaves_all_the_old_ones_in_force(desk):
+    """The log says so: half of what an operator has changed must not count before the other half does."""
+    desk.control("maxconnectionsperip", "one\n")
+    desk.control("smtpgreeting", "new.example\n")
+    assert desk.connect()[1].take().startswith(b"220 mail.example")
+    desk.control("maxconnectionsperip", "1\n")
+    assert desk.connect("192.0.2.2")[1].take().startswith(b"220 new.example")
+
+
 def test_stopping_without_sessions_is_at_once(desk):
     desk.service._terminate()
     assert desk.loop.stopped

@@ -92,11 +92,12 @@ class Worker:
     def reread(self) -> None:
         """Read all control files; a QuailError leaves the service as it was."""
         control = Control()
-        self.read_control(control)
-        self._max_total = control.integer("concurrencyincoming")
-        self._max_each = control.integer("maxconnectionsperip")
-        self._local_name = control.required("me")
+        limits = control.integer("concurrencyincoming"), control.integer("maxconnectionsperip")
+        local_name = control.required("me")
         servers, look_up = nameservers(control), control.integer("remotelookup")
+        self.read_control(control)  # nothing behind it fails
+        self._max_total, self._max_each = limits
+        self._local_name = local_name
         if not look_up:
             self.resolver = None
         elif self.resolver is None or servers != self._nameservers:

@@ -56,8 +56,9 @@ class Qmtpd(Service):
 
     def read_control(self, control: Control) -> None:
         """See Worker."""
+        rules = Rules(control)
         super().read_control(control)
-        self._policy = Rules(control)
+        self._policy = rules
 
     def machine(self, environment: dict[bytes, bytes]) -> Exchange:
         """See Service."""
