@@ -72,7 +72,7 @@ class DispatchMachine(RuleBasedStateMachine):
         index %= len(bench.started)
         delivery = bench.started[index]
         key = delivery.group.message.number, delivery.recipient
-        late = bench.clock > delivery.group.message.birth + 1000
+        late = delivery.group.began > delivery.group.message.birth + 1000
         assert self.over[key] == 0, "delivered although it was over"
         bench.report(letter, index=index, host_down=host_down)
         if letter in (b"K", b"D") or late:
