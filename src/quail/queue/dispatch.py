@@ -24,6 +24,7 @@ KEPT_MESSAGES = 20_000  # envelopes in memory; what waits beyond them is read ba
 _TIMERS_AT_ONCE = 500  # messages that are read back before anything else has its turn
 _STARTS_AT_ONCE = 200  # recipients of each channel, likewise
 TROUBLE_DELAY = 123  # seconds until a message that could not be read is tried again (facts 7.3)
+_SET_BACK = 60  # seconds by which the clock may be corrected without anything to be said
 _TOO_LONG = b"I'm not going to try again; this message has been in the queue too long.\n"
 _CHANNELS = (LOCAL, REMOTE)
 
@@ -78,6 +79,7 @@ class Dispatcher:
         self._last_delivery = 0
         self._last_old = self._last_taken_up = 0  # message numbers: between them is what take_up() has yet to resume
         self._all_due = False
+        self._last_tick = 0  # seconds since 1970
         self._submit = submit
         self._start = start
         self._bounce = bounce
@@ -137,7 +139,8 @@ class Dispatcher:
         retry = dict(zip(_CHANNELS, store.state.retry(number), strict=True))
         for channel in _CHANNELS:
             if retry[channel] > now:
-                self._set_timer(number, channel, retry[channel])
+                # Nobody is put off for longer than from now on: if he is, the clock was ahead then.
+                self._set_timer(number, channel, min(retry[channel], next_try(channel, message.birth, now)))
             else:
                 for destination in message.destinations(channel):
                     self.channels[channel].add(destination, number, fresh=not retry[channel])
@@ -413,10 +416,14 @@ class Dispatcher:
     def tick(self, *, everything: bool = False) -> bool:
         """Move what is due (or everything, at ALRM) from the timers to the queues: some at a time; whether more is due."""
         self._down.clear()  # ask again now and then, whatever was said before
+        now = int(self._now())
+        if now < self._last_tick - _SET_BACK:
+            self._log("warning: the clock was set back: all messages that wait are tried now")
+            everything = True
+        self._last_tick = now
         if everything:
             self._all_due = self._last_taken_up < self._last_old
             self._timers.everything_is_due()
-        now = int(self._now())
         for _ in range(_TIMERS_AT_ONCE):
             due = self._timers.take(now)
             if due is None:

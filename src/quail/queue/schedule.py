@@ -20,8 +20,11 @@ PROVEN_WITHIN = 2.0  # seconds for a transaction
 
 
 def next_try(channel: str, birth: int, now: int) -> int:
-    """Seconds since 1970 of the next try of a message whose pass starts now (qmail-send; facts 7.3)."""
-    age = max(0, now - birth)
+    """Seconds since 1970 of the next try of a message whose pass starts now (qmail-send; facts 7.3). One that was queued before
+    the clock was set back is as old as if it were queued now: it does not wait until its birth comes again.
+    """
+    birth = min(birth, now)
+    age = now - birth
     return min(birth + (isqrt(age) + _SKIP[channel]) ** 2, MAX_TIME)
 
 

@@ -238,6 +238,28 @@ def test_messages_found_at_start(bench):
     assert b"c@here" in bench.to()
 
 
+def test_a_clock_that_is_set_back_keeps_nothing_waiting(bench):
+    """What was queued or put off while it was a year ahead would wait for a year."""
+    bench.accept(b"a@here")
+    bench.report(b"Z")
+    bench.settle_all()
+    bench.wait(1)
+    bench.wait(-365 * 86400)
+    assert bench.to() == [b"a@here"]
+    bench.report(b"Z")
+    bench.settle_all()
+    assert bench.store.state.retry(1) == (bench.clock + 100, 0)
+    bench.wait(-1)
+    assert bench.to() == []
+
+
+def test_put_off_by_a_clock_that_was_ahead_before_the_start(bench):
+    number = bench.stored([b"a@here"], retry=(BIRTH + 365 * 86400, 0))
+    bench.dispatcher.resume(number)
+    bench.wait(100)
+    assert bench.to() == [b"a@here"]
+
+
 def test_found_at_start_with_nothing_left_but_its_bounce(bench):
     number = bench.stored([b"a@here"])
     bench.store.apply(_failed(number, 0, b"no"))
