@@ -481,6 +481,9 @@ class Dispatcher:
         if message is None:
             self._finish_number(number)
             return
+        if message.in_flight and not message.removed:
+            # If they do not end before the service does, the next one must not send it to all the others.
+            self._submit(Entry(records.HELD, number, int(self._now() * 1e6)))
         message.removed = True
         message.left = {n: where for n, where in message.left.items() if n in message.in_flight}
         self._settle_if_done(message)

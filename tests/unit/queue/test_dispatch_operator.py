@@ -170,6 +170,7 @@ def test_remove_a_fresh_message_that_waits_for_its_turn():
 def test_remove_in_flight_ends_the_message_whatever_the_report(bench, letter):
     bench.accept(b"a@here", b"b@here")
     bench.dispatcher.remove(1)
+    bench.settle_all()
     bench.report(letter)
     assert not bench.entries
     bench.report(letter)
@@ -177,6 +178,21 @@ def test_remove_in_flight_ends_the_message_whatever_the_report(bench, letter):
     bench.settle_all()
     assert not bench.bounces
     bench.nothing_is_kept()
+
+
+def test_what_was_removed_in_flight_goes_to_nobody_after_a_restart():
+    """A host may keep one delivery waiting for long, and the message have thousands of other recipients."""
+    bench = Bench(local=1)
+    bench.accept(b"a@here", b"b@here")
+    bench.dispatcher.remove(1)
+    bench.dispatcher.remove(1)
+    assert bench.kinds() == [records.HELD]
+    bench.settle_all()
+    after = Bench()
+    after.dispatcher._store = after.store = bench.store
+    after.dispatcher.resume(1)
+    after.dispatch()
+    assert not after.started
 
 
 def test_remove_in_flight_and_the_delivery_service_is_lost(bench):
