@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from quail.errors import TemporaryError
 from quail.storage.calls import REAL
 from quail.storage.durable import write_all
+from quail.storage.memory import memory_file
 
 PIECE = 1 << 16  # bytes read at once
 _SEALS = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
@@ -95,7 +96,7 @@ def _rewound(fd: int) -> int:
 
 def _sealed(chunks: Iterator[bytes]) -> int:
     """A file in memory with this content, that nobody can change or write to, not even its owner."""
-    fd = os.memfd_create("message", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+    fd = memory_file("message")
     try:
         for chunk in chunks:
             write_all(REAL, fd, chunk)

@@ -6,6 +6,8 @@ Imported by programs that run once per message: keep it lean.
 import os
 from _collections_abc import Iterable, Iterator
 
+from quail.storage.memory import memory_file
+
 IN_MEMORY = 1 << 20  # bytes of a message that are kept without a file
 PIECE = 1 << 16  # bytes that are read, or passed on, at once
 
@@ -100,7 +102,7 @@ def replace_input(prefix: bytes) -> None:
     try:
         fd = nameless_file()
     except OSError:
-        fd = os.memfd_create("input", os.MFD_CLOEXEC)  # it need not be large, and may have no other place
+        fd = memory_file("input")  # it need not be large, and may have no other place
     write(fd, prefix)
     while piece := os.read(0, PIECE):
         write(fd, piece)

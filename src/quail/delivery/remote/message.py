@@ -4,6 +4,7 @@ import os
 from _collections_abc import Iterator
 
 from quail.smtp.outgoing import Encoder, encode
+from quail.storage.memory import memory_file
 
 CHUNK = 1 << 16
 _HEADER = 1 << 18  # bytes in which a header must end to be looked at
@@ -100,7 +101,7 @@ def whole(fd: int) -> int:
             return fd
     except OSError:
         pass  # a pipe
-    copy = os.memfd_create("message", os.MFD_CLOEXEC)
+    copy = memory_file("message")
     while piece := os.read(fd, CHUNK):
         view = memoryview(piece)
         while view:

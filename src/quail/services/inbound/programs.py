@@ -19,6 +19,7 @@ from quail.queue import exits
 from quail.queue.handover import Envelope, Reply, TooManyRecipientsError, decode_envelope
 from quail.queue.program import ENVELOPE, MESSAGE, SIGNALS, TIME_LIMIT, WORDS, encode
 from quail.services.inbound.handoff import Borrower
+from quail.storage.memory import memory_file
 from quail.storage.spool import nameless_file, write
 
 MOST_AT_ONCE = 16  # programs of one worker; further messages wait for their turn
@@ -94,8 +95,8 @@ class Programs:
             message.seal()
         except OSError:
             return exits.reply(exits.WRITE_ERROR)
-        envelope_fd = os.memfd_create("envelope", os.MFD_CLOEXEC)
-        words_fd = os.memfd_create("words", os.MFD_CLOEXEC)
+        envelope_fd = memory_file("envelope")
+        words_fd = memory_file("words")
         try:
             write(envelope_fd, records)
             os.lseek(envelope_fd, 0, os.SEEK_SET)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from quail.delivery.remote import report
 from quail.delivery.remote.message import Mail
 from quail.delivery.remote.report import Record, of_program
+from quail.storage.memory import memory_file
 
 _CHUNK = 1 << 16
 
@@ -25,7 +26,7 @@ async def deliver(program: bytes, mail: Mail, tell: Callable[[Record], None]) ->
 
 
 def _in_memory(body: bytes) -> int:
-    descriptor = os.memfd_create("message", os.MFD_CLOEXEC)
+    descriptor = memory_file("message")
     view = memoryview(body)
     while view:
         view = view[os.write(descriptor, view) :]
