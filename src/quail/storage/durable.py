@@ -1,8 +1,13 @@
 """Files that are whole or absent after a crash: temporary name, write all, fsync, rename, fsync the directory."""
 
+import errno
 import os
 
 from quail.storage.calls import REAL, SystemCalls
+
+# What sync_directory says of folders that may be used and not read, as in a drop box, and of file systems that sync files
+# alone. Whoever has a file there can sync the whole file system by it.
+NOT_BY_ITSELF = (errno.EACCES, errno.EPERM, errno.EINVAL)
 
 
 def write_all(calls: SystemCalls, fd: int, data: bytes | memoryview) -> None:

@@ -17,7 +17,7 @@ from _collections_abc import Iterable
 from itertools import count
 
 from quail.storage.calls import SystemCalls
-from quail.storage.durable import sync_directory, write_all
+from quail.storage.durable import NOT_BY_ITSELF, sync_directory, write_all
 
 # qmail-local's own words (all of them soft failures)
 MISSING = "Unable to chdir to maildir. (#4.2.1)"
@@ -327,8 +327,9 @@ def _sync_names(calls: SystemCalls, moved: list[_Delivery], shared: int | None) 
 def _sync_new(calls: SystemCalls, maildir: str, delivery: _Delivery) -> None:
     try:
         sync_directory(calls, f"{maildir}/{_NEW}")
-    except PermissionError:
-        # A folder that we may use but not read, as in a drop box: the message that is in it can be opened.
+    except OSError as error:
+        if error.errno not in NOT_BY_ITSELF:
+            raise
         fd = calls.open(delivery.path(_NEW), os.O_RDONLY | os.O_CLOEXEC)
         try:
             calls.syncfs(fd)

@@ -16,7 +16,7 @@ import stat
 from _collections_abc import Callable, Iterable
 
 from quail.storage.calls import SystemCalls
-from quail.storage.durable import sync_directory, write_all
+from quail.storage.durable import NOT_BY_ITSELF, sync_directory, write_all
 
 LOCK_WAIT = 30.0  # seconds
 LOCKED = b"File has been locked for 30 seconds straight. (#4.3.0)"
@@ -221,8 +221,10 @@ def _sync_name(calls: SystemCalls, path: str, fd: int) -> None:
     """
     try:
         sync_directory(calls, os.path.dirname(os.path.realpath(path)))
-    except PermissionError:
-        calls.syncfs(fd)  # a folder that we may use but not read
+    except OSError as error:
+        if error.errno not in NOT_BY_ITSELF:
+            raise
+        calls.syncfs(fd)
 
 
 def _cut(calls: SystemCalls, fd: int, size: int) -> None:
