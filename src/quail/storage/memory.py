@@ -3,8 +3,10 @@
 import errno
 import os
 
-# Of Linux 6.3; where the sysctl vm.memfd_noexec is 2 there is no such file without it.
-_NOEXEC_SEAL = getattr(os, "MFD_NOEXEC_SEAL", 8)
+# Of Linux 6.3. Where the sysctl vm.memfd_noexec is 2 there is no such file without it.
+_NOEXEC_SEAL = (
+    8  # MFD_NOEXEC_SEAL; Python 3.11 does not have it, and asking a program's part of os for it loads the whole
+)
 _FLAGS = os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING
 
 
