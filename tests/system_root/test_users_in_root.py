@@ -9,6 +9,7 @@ import shutil
 import subprocess
 
 import pytest
+from tests.lacking import without
 from tests.root.testroot import QUAIL_ENVIRONMENT
 
 pytestmark = pytest.mark.root
@@ -123,8 +124,7 @@ def ask(box, *questions, patience=30.0):
 def install_module(test_root, tmp_path, body):
     """A box whose name service asks files, and then a module of ours for the account."""
     if shutil.which("cc") is None:
-        missing = "no C compiler here to make a name service module with"
-        (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(missing)
+        without("a C compiler, to make a name service module with")
     (tmp_path / "module.c").write_text(MODULE % body)
     words = ["cc", "-shared", "-fPIC", "-nostdlib", "-o", tmp_path / "libnss_quail.so.2", tmp_path / "module.c"]
     subprocess.run(words, check=True)

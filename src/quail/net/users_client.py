@@ -3,12 +3,12 @@
 Answers about local parts are kept for a second: in a burst of mail most ask the same.
 """
 
-import socket
 from collections import deque
 from collections.abc import Callable
 
 from quail.errors import PeerError
 from quail.net.pollloop import FrameStream, Loop
+from quail.net.unix_stream import connect
 from quail.net.users_protocol import FIND_USER, KNOWN, MAX_REPLY, TROUBLE, UNKNOWN, decode, decode_owner, encode
 
 PATIENCE = 10.0  # seconds that a question waits for its answer
@@ -83,13 +83,9 @@ class UsersClient:
         if not self._unsent:
             return
         if self._stream is None:
-            sock = None
             try:
-                sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK)
-                sock.connect(self._path)
+                sock = connect(self._path)
             except OSError:  # nobody takes it, or there are no more descriptors: tick() tries again
-                if sock is not None:
-                    sock.close()
                 return
             self._stream = FrameStream(self._loop, sock, MAX_REPLY, self._read, self._lost)
         while self._unsent:

@@ -134,14 +134,10 @@ def test_no_socket_at_all(service):
     assert [letter for _, letter, _ in service.answers] == [TROUBLE]
 
 
-def test_when_descriptors_run_out_it_is_asked_later(service, monkeypatch):
+def test_when_descriptors_run_out_it_is_asked_later(service, no_sockets):
     """An exception here would be the end of lspawn."""
 
-    def none_left(*_args):
-        raise OSError(24, "Too many open files")
-
-    with monkeypatch.context() as patch:
-        patch.setattr("quail.net.users_client.socket.socket", none_left)
+    with no_sockets():
         service.client.ask(b"joe")
         service.client.tick()
     service.client.tick()

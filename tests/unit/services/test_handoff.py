@@ -237,7 +237,7 @@ def test_no_descriptor_is_left_when_the_queue_does_not_listen(tmp_path, monkeypa
 
     async def run():
         pool = HandoffPool(asyncio.get_running_loop(), "queue.sock")
-        monkeypatch.setattr(module.socket, "socket", counted)
+        monkeypatch.setattr(socket, "socket", counted)
         for _ in range(3):
             pool.submit(b"x", Borrower())
             await asyncio.gather(*pool._tasks)
@@ -248,18 +248,14 @@ def test_no_descriptor_is_left_when_the_queue_does_not_listen(tmp_path, monkeypa
     assert all(sock.fileno() == -1 for sock in made)
 
 
-def test_without_a_descriptor_left_the_message_is_put_off_and_the_next_one_is_not(tmp_path, monkeypatch):
+def test_without_a_descriptor_left_the_message_is_put_off_and_the_next_one_is_not(tmp_path, monkeypatch, no_sockets):
     """A connection that could not even be begun must not keep the messages of all sessions from then on."""
     monkeypatch.chdir(tmp_path)
-
-    def none_left(*_args):
-        raise OSError(24, "Too many open files")
 
     async def run():
         pool = HandoffPool(asyncio.get_running_loop(), "queue.sock")
         whole, streamed = Borrower(), Borrower()
-        with monkeypatch.context() as patch:
-            patch.setattr(module.socket, "socket", none_left)
+        with no_sockets():
             pool.submit(b"x", whole)
             broken = pool.acquire(streamed)
             await asyncio.gather(*pool._tasks, return_exceptions=True)

@@ -265,12 +265,8 @@ def test_when_descriptors_run_out_the_delivery_waits(desk, lspawn, monkeypatch):
     assert desk.link.start(delivery(2))
 
 
-def test_when_descriptors_run_out_it_connects_later(desk, monkeypatch):
-    def none_left(*_args):
-        raise OSError(24, "Too many open files")
-
-    with monkeypatch.context() as patch:
-        patch.setattr("quail.services.queue.link.socket.socket", none_left)
+def test_when_descriptors_run_out_it_connects_later(desk, no_sockets):
+    with no_sockets():
         desk.link.connect()
     lspawn = Lspawn()
     desk.loop.pass_time(0.2)

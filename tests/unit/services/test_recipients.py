@@ -155,17 +155,13 @@ def test_over_a_real_socket(tmp_path, monkeypatch):
     asyncio.run(run())
 
 
-def test_when_descriptors_run_out_it_connects_later(tmp_path, monkeypatch):
+def test_when_descriptors_run_out_it_connects_later(tmp_path, monkeypatch, no_sockets):
     """Else no recipient could be told any more until the worker starts again."""
     monkeypatch.chdir(tmp_path)
 
-    def none_left(*_args):
-        raise OSError(24, "Too many open files")
-
     async def run():
         client = Recipients(asyncio.get_running_loop(), "users.sock")
-        with monkeypatch.context() as patch:
-            patch.setattr(module.socket, "socket", none_left)
+        with no_sockets():
             client.ask(b"a@x", lambda _letter, _text: None)
             await asyncio.gather(client._connecting, return_exceptions=True)
         with socket.socket(socket.AF_UNIX) as listener:

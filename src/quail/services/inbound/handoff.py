@@ -5,12 +5,12 @@ together. A longer one has a connection to itself while it lasts, which is then 
 """
 
 import asyncio
-import socket
 from collections import deque
 from typing import Protocol, cast
 
 from quail.errors import PeerError
 from quail.net.frames import Splitter
+from quail.net.unix_stream import connect
 from quail.queue.handover import ABANDON, MAX_REPLY, Reply, decode_reply
 
 MAX_IDLE = 64  # connections kept for the next message
@@ -184,8 +184,7 @@ class HandoffPool:
     async def _connect(self, handoff: Handoff) -> None:
         sock = None
         try:
-            sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK)
-            sock.connect(self._path)
+            sock = connect(self._path)
             await self._loop.create_unix_connection(lambda: handoff, sock=sock)
         except OSError:  # the queue is down, or there are no more descriptors
             if sock is not None:

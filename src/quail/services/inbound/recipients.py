@@ -4,12 +4,12 @@ No is never remembered: a user who has just been added must not be refused.
 """
 
 import asyncio
-import socket
 from collections.abc import Callable
 from typing import cast
 
 from quail.errors import PeerError
 from quail.net.frames import Splitter
+from quail.net.unix_stream import connect
 from quail.net.users_protocol import IS_KNOWN, KNOWN, MAX_REPLY, TROUBLE, decode, encode
 
 KEPT_FOR = 2.0  # seconds
@@ -52,8 +52,7 @@ class Recipients(asyncio.Protocol):
     async def _connect(self) -> None:
         sock = None
         try:
-            sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK)
-            sock.connect(self._path)
+            sock = connect(self._path)
             await self._loop.create_unix_connection(lambda: self, sock=sock)
         except OSError:  # users is down, or there are no more descriptors: sweep() tries again
             if sock is not None:

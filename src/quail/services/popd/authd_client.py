@@ -13,6 +13,7 @@ from quail.errors import PeerError
 from quail.net import descriptors
 from quail.net.authd_protocol import MAX_VERDICT, TROUBLE, Request, decode_verdict, encode_request
 from quail.net.frames import Splitter
+from quail.net.unix_stream import connect
 
 PATIENCE = 45.0  # seconds; authd itself gives up earlier
 MAX_OPEN = 512  # log-ins without a verdict
@@ -60,13 +61,9 @@ class AuthdClient:
     def _connect(self) -> bool:
         if self._sock is not None:
             return True
-        sock = None
         try:
-            sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK)
-            sock.connect(self._path)
+            sock = connect(self._path)
         except OSError:  # authd is down, and its backlog full, or there are no more descriptors: sweep() tries again
-            if sock is not None:
-                sock.close()
             return False
         self._sock = sock
         self._splitter = Splitter(MAX_VERDICT)

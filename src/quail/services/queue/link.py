@@ -10,6 +10,7 @@ from typing import Protocol
 from quail.errors import PeerError
 from quail.net import descriptors, lspawn_protocol, rspawn_protocol
 from quail.net.frames import Splitter
+from quail.net.unix_stream import connect
 from quail.queue.group import Group
 
 _AGAIN = 0.2  # seconds between attempts to connect
@@ -106,13 +107,9 @@ class Link:
         """Now, and again until it works."""
         if self._closed:
             return
-        sock = None
         try:
-            sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK)
-            sock.connect(self._wire.path)
+            sock = connect(self._wire.path)
         except OSError as error:
-            if sock is not None:
-                sock.close()
             if not self._complained:
                 self._complained = True
                 self._log(f"alert: oh no! no connection to {self._wire.path}: {error}; trying again")
